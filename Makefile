@@ -1,0 +1,51 @@
+# Ordeal. `make help` lists the targets.
+SHELL := /bin/bash
+GO    ?= go
+OUT   ?= ordeal-report
+N     ?= 20
+
+# Pinned: the same linter everywhere.
+LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+bin/ordeal: FORCE
+	@$(GO) build -o $@ ./cmd/ordeal
+
+.PHONY: FORCE
+FORCE:
+
+.PHONY: ordeal
+ordeal: bin/ordeal ## Run the scenario catalogue and write the report
+	bin/ordeal run --out $(OUT)
+
+.PHONY: test
+test: ## Run every test
+	$(GO) test -timeout 20m ./...
+
+.PHONY: race
+race: ## Run every test under the race detector
+	$(GO) test -race -timeout 30m ./...
+
+.PHONY: lint
+lint: ## Check formatting, vet for Linux and macOS, and lint
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'run gofmt -w on these files'; exit 1; }
+	$(GO) vet ./...
+	GOOS=darwin $(GO) vet ./...
+	$(GO) run $(LINT) run
+
+.PHONY: bench
+bench: bin/ordeal ## Print the figures: start, environment, throughput, links, taps, checking, catalogue
+	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 30m ./bench/...
+
+.PHONY: twenty
+twenty: bin/ordeal ## Run the whole catalogue N (20) times: every run must pass
+	@scripts/twenty $(N)
+
+.PHONY: clean
+clean: ## Remove what the other targets made
+	rm -rf bin $(OUT) twenty-report .ordeal-run

@@ -1,0 +1,29 @@
+package faults
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/ordeal-chaos/ordeal/harness"
+	"github.com/ordeal-chaos/ordeal/harness/link"
+)
+
+// Bandwidth lets so many thousand bytes a second pass the links, in each direction.
+func Bandwidth(pattern string, kiloBytes int64) harness.Fault {
+	// Toxiproxy's pace is uneven within a window this short.
+	limit := 1.5 * 1000 * float64(kiloBytes)
+	return linkFault{onLinks: onLinks{pattern}, name: "bandwidth",
+		inject: func(l *link.Link) (heal, error) {
+			undo, err := l.Toxic(link.Bandwidth{KBps: kiloBytes})
+			return undo, err
+		},
+		judge: func(_, during link.Measure) harness.Evidence {
+			wait := max(during.Request.Wait, during.Response.Wait)
+			return harness.Evidence{
+				Bit: wait >= 100*time.Millisecond && during.Request.Rate <= limit && during.Response.Rate <= limit,
+				Effect: fmt.Sprintf("bytes waited up to %v; %.1f KB/s of requests and %.1f KB/s of responses passed",
+					milliseconds(wait), during.Request.Rate/1000, during.Response.Rate/1000),
+			}
+		},
+	}
+}

@@ -1,0 +1,30 @@
+package faults
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/ordeal-chaos/ordeal/harness"
+	"github.com/ordeal-chaos/ordeal/harness/link"
+)
+
+// Down resets the connections of the links that pattern names, and refuses new ones until healed, as
+// when nothing listens on the other side.
+func Down(pattern string) harness.Fault {
+	return linkFault{onLinks: onLinks{pattern}, name: "down",
+		inject: func(l *link.Link) (heal, error) {
+			heal, err := l.Refuse()
+			if err != nil {
+				return nil, err
+			}
+			return func(context.Context) error { return heal() }, nil
+		},
+		judge: func(before, during link.Measure) harness.Evidence {
+			passed := during.Request.Delivered + during.Response.Delivered
+			return harness.Evidence{
+				Bit:    before.Reset > 0 && passed == 0,
+				Effect: fmt.Sprintf("%d connections reset, then %d bytes passed in %v", before.Reset, passed, milliseconds(during.Duration)),
+			}
+		},
+	}
+}

@@ -1,0 +1,180 @@
+package check
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/ordeal-chaos/ordeal/harness/history"
+)
+
+// span is a range of a view's wire tokens.
+type span struct{ from, to uint32 }
+
+// commit is one COMMIT, its request and answer joined. Seqs are zero for what was not seen.
+type commit struct {
+	reached, forwarded, answered Mark
+	conn, msg                    int64
+	link                         symbol
+	undone                       bool // the answer says that nothing was committed
+	tokens                       span
+}
+
+// produce is one Produce request.
+type produce struct {
+	reached Mark
+	link    symbol
+	tokens  span
+}
+
+// ack is one batch that a Produce response acknowledged.
+type ack struct {
+	Mark
+	at     Position
+	tokens span
+}
+
+// hold is one step of a message that the tap held.
+type hold struct {
+	Mark
+	link, direction, kind, step symbol
+	tokens                      span
+}
+
+// post is one exchange that placed an order: the ids that request and response carried.
+type post struct {
+	Mark
+	request, response span
+}
+
+// wireBuilder pairs requests with answers on each connection.
+type wireBuilder struct {
+	commits  map[connection]int // index of the COMMIT that awaits its answer
+	produced map[connection]int64
+	posts    map[connection]post
+}
+
+type connection struct {
+	link symbol
+	conn int64
+}
+
+func newWireBuilder() wireBuilder {
+	return wireBuilder{
+		commits:  make(map[connection]int),
+		produced: make(map[connection]int64),
+		posts:    make(map[connection]post),
+	}
+}
+
+const placeKind = "POST /api/v1/orders"
+
+func (b *Builder) message(mark Mark, w *history.Wire) {
+	v := b.view
+	link := connection{v.symbols.of(w.Link), w.Conn}
+	if w.Held != "" {
+		v.holds = append(v.holds, hold{
+			mark, link.link, v.symbols.of(w.Direction), v.symbols.of(w.Kind), v.symbols.of(w.Held), b.tokens(w.Tokens),
+		})
+	}
+	request := w.Direction == history.Request
+	switch {
+	case request && w.Kind == "COMMIT":
+		b.commitRequest(mark, link, w)
+	case !request && w.Held == "" && (w.Kind == "COMMIT" || w.Kind == "ROLLBACK" || w.Kind == "Error"):
+		b.commitAnswer(mark, link, w)
+	case request && w.Kind == "Produce":
+		// A message is seen up to three times; the first is when it reached the tap. Messages of one
+		// connection are numbered from one, so that a number not above the last was seen before.
+		if w.Msg != 0 && w.Msg <= b.wire.produced[link] {
+			return
+		}
+		b.wire.produced[link] = w.Msg
+		v.produces = append(v.produces, produce{mark, link.link, b.tokens(w.Tokens)})
+	case !request && w.Kind == "Produce":
+		b.acknowledge(mark, w)
+	case request && w.Kind == placeKind && !w.Forwarded && w.Held == "":
+		b.wire.posts[link] = post{Mark: mark, request: b.tokens(w.Tokens)}
+	case !request && w.Kind == placeKind:
+		// The first sight of the answer will do: one that the tap held and dropped was given all the same.
+		if open, ok := b.wire.posts[link]; ok {
+			open.response = b.tokens(w.Tokens)
+			v.posts = append(v.posts, open)
+			delete(b.wire.posts, link)
+		}
+	}
+}
+
+func (b *Builder) commitRequest(mark Mark, link connection, w *history.Wire) {
+	v := b.view
+	i, open := b.wire.commits[link]
+	if !open || v.commits[i].msg != w.Msg {
+		i = len(v.commits)
+		b.wire.commits[link] = i
+		v.commits = append(v.commits, commit{
+			reached: mark, link: link.link, conn: w.Conn, msg: w.Msg, tokens: b.tokens(w.Tokens),
+		})
+	}
+	if (w.Forwarded || w.Held == "forwarded") && v.commits[i].forwarded.Seq == 0 {
+		v.commits[i].forwarded = mark
+	}
+}
+
+// commitAnswer ties an answer to the COMMIT that waits on its connection: services send COMMIT as a
+// message of its own, so that the next of these answers is its.
+func (b *Builder) commitAnswer(mark Mark, link connection, w *history.Wire) {
+	i, open := b.wire.commits[link]
+	if !open {
+		return
+	}
+	commit := &b.view.commits[i]
+	commit.answered, commit.undone = mark, w.Kind != "COMMIT" || w.Status == "ROLLBACK"
+	delete(b.wire.commits, link)
+}
+
+func (b *Builder) acknowledge(mark Mark, w *history.Wire) {
+	tokens := b.tokens(w.Tokens)
+	for _, text := range w.Records {
+		if at, ok := parsePosition(text); ok && at.Offset >= 0 {
+			at.Topic = b.text(at.Topic)
+			b.view.acks = append(b.view.acks, ack{mark, at, tokens})
+		}
+	}
+}
+
+func parsePosition(text string) (Position, bool) {
+	slash, at := strings.LastIndexByte(text, '/'), strings.LastIndexByte(text, '@')
+	if slash < 0 || at < slash {
+		return Position{}, false
+	}
+	partition, err := strconv.ParseInt(text[slash+1:at], 10, 32)
+	if err != nil {
+		return Position{}, false
+	}
+	offset, err := strconv.ParseInt(text[at+1:], 10, 64)
+	if err != nil {
+		return Position{}, false
+	}
+	return Position{text[:slash], int32(partition), offset}, true
+}
+
+// tokens stores the tokens of a message.
+func (b *Builder) tokens(texts []string) span {
+	v := b.view
+	from := uint32(len(v.tokens))
+	for _, text := range texts {
+		v.tokens = append(v.tokens, v.symbols.of(text))
+	}
+	return span{from, uint32(len(v.tokens))}
+}
+
+func (v *View) carried(s span) []symbol { return v.tokens[s.from:s.to] }
+
+// carries says whether a message carried the token.
+func (v *View) carries(s span, token symbol) bool {
+	for _, carried := range v.carried(s) {
+		if carried == token {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,225 @@
+package check
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/ordeal-chaos/ordeal/harness/history"
+)
+
+// Evidence are the conditions (I19) without which a run proves nothing. They are judged like guarantees,
+// but where one does not hold the verdict is unknown, never a failure. The last two are judged only
+// where the scenario declares that it exercises them.
+var Evidence = []Guarantee{
+	noBypass, completeObservation, faultsBit, workAcknowledged, baselineAcknowledged,
+	contention, duplicates,
+}
+
+// onDemand says whether a condition is one of those that only some scenarios meet.
+func (g Guarantee) onDemand() bool { return g.Name == contention.Name || g.Name == duplicates.Name }
+
+var noBypass = Guarantee{
+	ID: "I19", Name: "no-bypass",
+	Statement: "Every connection that a server accepted came through a link or from an observer.",
+	Check: func(v *View) (f Finding) {
+		// Any probe counts, not the last: a connection once made round its link stays made.
+		var bad []string
+		for _, probe := range v.Probes {
+			if probe.Name != history.ProbeBypass {
+				continue
+			}
+			f.Examined++
+			if !probe.OK {
+				bad = append(bad, probe.Subject+detail(probe.Detail))
+			}
+		}
+		switch {
+		case len(bad) > 0:
+			f.Unknown = "connections went round their links: " + strings.Join(bad, "; ")
+		case f.Examined == 0:
+			f.Unknown = "no server's peers were compared with the links"
+		}
+		return f
+	},
+}
+
+var completeObservation = Guarantee{
+	ID: "I19", Name: "complete-observation",
+	Statement: "The taps saw every committed row and every record.",
+	Check:     checkCompleteObservation,
+}
+
+func checkCompleteObservation(v *View) (f Finding) {
+	bad := slices.Clone(v.disorder)
+	seen := make(map[string]bool) // "probe subject", and "probe first/part" of the subject
+	for _, name := range []string{history.ProbeTable, history.ProbeTap, history.ProbeTopic} {
+		for _, probe := range v.latest(name) {
+			f.Examined++
+			seen[name] = true
+			seen[name+" "+probe.Subject] = true
+			if cut := strings.LastIndexAny(probe.Subject, "/."); cut >= 0 {
+				seen[name+" "+probe.Subject[:cut]] = true
+			}
+			if !probe.OK {
+				bad = append(bad, probe.Subject+" was not seen whole"+detail(probe.Detail))
+			}
+		}
+	}
+	want := func(name, subject string) {
+		if subject != "" && !seen[name+" "+subject] {
+			bad = append(bad, fmt.Sprintf("no %s probe of %s", name, subject))
+		}
+	}
+	for _, service := range v.services() {
+		want(history.ProbeTable, service.Database)
+		for _, topic := range service.Produces {
+			want(history.ProbeTopic, topic)
+		}
+	}
+	if !seen[history.ProbeTap] {
+		bad = append(bad, "no tap said whether it saw everything")
+	}
+	if len(bad) > 0 {
+		f.Unknown = summary(bad)
+	}
+	return f
+}
+
+// summary joins the first few of many.
+func summary(texts []string) string {
+	const most = 5
+	if len(texts) > most {
+		return fmt.Sprintf("%s; and %d more", strings.Join(texts[:most], "; "), len(texts)-most)
+	}
+	return strings.Join(texts, "; ")
+}
+
+var faultsBit = Guarantee{
+	ID: "I19", Name: "faults-bit",
+	Statement: "Every fault had a measured effect, and was healed.",
+	Check: func(v *View) (f Finding) {
+		type life struct {
+			injected, bit bool
+			name, why     string
+			unhealed      string
+		}
+		lives := make(map[int]*life)
+		var ids []int
+		for _, fault := range v.Faults {
+			l := lives[fault.ID]
+			if l == nil {
+				l = &life{name: fault.Name + " on " + fault.Target}
+				lives[fault.ID] = l
+				ids = append(ids, fault.ID)
+			}
+			l.injected = l.injected || fault.Stage == history.Injected
+			l.bit = l.bit || fault.Stage == history.Observed && fault.Bit
+			if fault.Stage == history.Healed && fault.Error != "" {
+				l.unhealed = fault.Error
+			}
+			if text := fault.Error + fault.Evidence; text != "" && !fault.Bit {
+				l.why = text
+			}
+		}
+		var bad []string
+		for _, id := range ids {
+			f.Examined++
+			switch l := lives[id]; {
+			case !l.injected:
+				bad = append(bad, l.name+" was never injected"+detail(l.why))
+			case !l.bit:
+				bad = append(bad, l.name+" never bit"+detail(l.why))
+			case l.unhealed != "":
+				bad = append(bad, l.name+" was not healed"+detail(l.unhealed))
+			}
+		}
+		f.Unknown = summary(bad)
+		return f
+	},
+}
+
+var workAcknowledged = Guarantee{
+	ID: "I19", Name: "work-acknowledged",
+	Statement: "At least one order or reservation was acknowledged to a client.",
+	Check: func(v *View) (f Finding) {
+		for _, op := range v.Ops {
+			if op.acknowledgesWork() {
+				f.Examined++
+			}
+		}
+		if f.Examined == 0 {
+			f.Unknown = "no client was ever acknowledged an order or a reservation"
+		}
+		return f
+	},
+}
+
+func (o *Op) acknowledgesWork() bool {
+	return o.Outcome == history.OK && (o.Action == history.Place || o.Action == history.Reserve)
+}
+
+var baselineAcknowledged = Guarantee{
+	ID: "I19", Name: "baseline-acknowledged",
+	Statement: "The fault-free baseline acknowledged work.",
+	Check: func(v *View) (f Finding) {
+		from, to := int64(-1), int64(-1) // Seqs of the baseline and of what follows it
+		for _, phase := range v.Phases {
+			if phase.Name == history.Baseline {
+				from = phase.Seq
+			} else if from >= 0 && to < 0 {
+				to = phase.Seq
+			}
+		}
+		if from < 0 {
+			return f // a run without a baseline claims nothing about one
+		}
+		for _, op := range v.Ops {
+			if op.acknowledgesWork() && op.Completed.Seq > from && (to < 0 || op.Completed.Seq < to) {
+				f.Examined++
+			}
+		}
+		if f.Examined == 0 {
+			f.Unknown = "no work was acknowledged before the first fault"
+		}
+		return f
+	},
+}
+
+var contention = Guarantee{
+	ID: "I19", Name: "contention",
+	Statement: "Transactions on one SKU overlapped, and some orders were rejected.",
+	Check: func(v *View) (f Finding) {
+		for _, probe := range v.Probes {
+			if probe.Name == history.ProbeOverlap {
+				f.Examined += int(probe.Numbers["overlaps"])
+			}
+		}
+		rejected := 0
+		for _, reservation := range v.Reservations {
+			if reservation.Status() == ReservationRejected {
+				rejected++
+			}
+		}
+		if f.Examined == 0 || rejected == 0 {
+			f.Unknown = fmt.Sprintf("%d transactions on one SKU overlapped and %d orders were rejected: no contention", f.Examined, rejected)
+		}
+		return f
+	},
+}
+
+var duplicates = Guarantee{
+	ID: "I19", Name: "duplicates",
+	Statement: "At least one event is in the log more than once.",
+	Check: func(v *View) (f Finding) {
+		for _, event := range v.Events {
+			if len(event.Records) > 1 {
+				f.Examined++
+			}
+		}
+		if f.Examined == 0 {
+			f.Unknown = "no event is in the log twice"
+		}
+		return f
+	},
+}

@@ -1,0 +1,114 @@
+package check
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/ordeal-chaos/ordeal/harness/history"
+)
+
+// JudgeFile reads a history file and judges it. The error is that of [history.Read], or says which
+// event cannot be understood; the judgement is then unknown.
+func JudgeFile(path string, guarantees []Guarantee) (*View, Judgement, error) {
+	builder := NewBuilder()
+	header, err := history.Read(path, builder.Add)
+	if err != nil {
+		return nil, Judgement{}, fmt.Errorf("judge history: %w", err)
+	}
+	view := builder.View()
+	view.Header = header
+	return view, Judge(view, guarantees), nil
+}
+
+// Judge applies the evidence conditions and the guarantees to a view. The header's Exercises names
+// those that must have examined something; any other that examined nothing is skipped.
+func Judge(view *View, guarantees []Guarantee) Judgement {
+	judgement := Judgement{Verdict: Pass}
+	required := view.Header.Exercises
+	for _, condition := range Evidence {
+		if condition.onDemand() && !slices.Contains(required, condition.Name) {
+			continue
+		}
+		judgement.add(judgeOne(view, condition, required))
+	}
+	complete, _ := judgement.Result(completeObservation.Name)
+	for _, guarantee := range guarantees {
+		result := judgeOne(view, guarantee, required)
+		if complete.Verdict != Pass {
+			result.suspect(complete.Reason)
+		}
+		judgement.add(result)
+	}
+	for _, name := range required {
+		if _, ok := judgement.Result(name); !ok {
+			judgement.Verdict = Worse(judgement.Verdict, Unknown)
+			judgement.Reasons = append(judgement.Reasons, fmt.Sprintf("%s: the scenario must exercise it, but it was not judged", name))
+		}
+	}
+	return judgement
+}
+
+func (j *Judgement) add(result Result) {
+	j.Results = append(j.Results, result)
+	if result.Skipped {
+		return
+	}
+	j.Verdict = Worse(j.Verdict, result.Verdict)
+	if result.Reason != "" {
+		j.Reasons = append(j.Reasons, result.Name+": "+result.Reason)
+	}
+}
+
+// judgeOne runs one check. A check that panics proves nothing, so its verdict is unknown.
+func judgeOne(view *View, guarantee Guarantee, required []string) (result Result) {
+	result = Result{
+		ID: guarantee.ID, Name: guarantee.Name, Statement: guarantee.Statement,
+		Required: slices.Contains(required, guarantee.Name),
+	}
+	defer func() {
+		if cause := recover(); cause != nil {
+			result.Verdict, result.Reason = Unknown, fmt.Sprintf("the checker crashed: %v", cause)
+		}
+	}()
+	finding := guarantee.Check(view)
+	result.Examined, result.Anomalies, result.Facts = finding.Examined, finding.Anomalies, finding.Facts
+	for i := range result.Anomalies {
+		result.Anomalies[i].Guarantee = guarantee.Name
+		result.Anomalies[i].Events = proof(result.Anomalies[i].Events)
+	}
+	result.Reason = finding.Unknown
+	switch {
+	case len(finding.Anomalies) > 0:
+		result.Verdict = Fail
+	case finding.Unknown != "":
+		result.Verdict = Unknown
+	case finding.Examined > 0:
+		result.Verdict = Pass
+	case result.Required:
+		result.Reason = "the scenario must exercise it, but there was nothing to examine"
+	default:
+		result.Skipped, result.Reason = true, "not exercised"
+	}
+	return result
+}
+
+// suspect turns a failure that only rests on absence into unknown: what was not observed may exist.
+func (r *Result) suspect(reason string) {
+	if r.Verdict != Fail {
+		return
+	}
+	for _, anomaly := range r.Anomalies {
+		if !restsOnAbsence[anomaly.Name] {
+			return
+		}
+	}
+	r.Verdict = Unknown
+	r.Reason = "suspected only, because the observation is not proven complete: " + reason
+}
+
+// proof sorts event numbers and drops repeated and unknown ones.
+func proof(events []int64) []int64 {
+	events = slices.DeleteFunc(events, func(seq int64) bool { return seq == 0 })
+	slices.Sort(events)
+	return slices.Compact(events)
+}

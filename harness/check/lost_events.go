@@ -1,0 +1,113 @@
+package check
+
+import "fmt"
+
+var noLostEvent = Guarantee{
+	ID: "I9", Name: "no-lost-event",
+	Statement: "Every committed order version, reservation made for an order, and outbox row is announced by a record.",
+	Check:     checkLostEvents,
+}
+
+func checkLostEvents(v *View) (f Finding) {
+	search := lostSearch{view: v, finding: &f, reported: make(map[string]bool)}
+	search.atRest, search.reason = v.rest()
+	for _, order := range v.Orders {
+		for i, version := range order.Versions {
+			if version.Deleted || i > 0 && sameAnnouncement(order.Versions[i-1], version) {
+				continue
+			}
+			what := fmt.Sprintf("version %d (%s) of order %s", version.Version, version.Status, order.ID)
+			search.require("order "+order.ID, version.EventID, v.announced(order, version), what, version.Stamp)
+		}
+	}
+	for _, reservation := range v.Reservations {
+		if reservation.EventID == "" || len(reservation.Versions) == 0 {
+			continue // made over HTTP: the answer announced it
+		}
+		first := reservation.Versions[0]
+		search.require("order "+reservation.Order, reservation.EventID, firstVisible(v.event(reservation.EventID)) != nil,
+			fmt.Sprintf("reservation %s (%s) for order %s", reservation.ID, first.Status, reservation.Order), first.Stamp)
+	}
+	for _, row := range v.Outbox {
+		// Dead letters in the outbox are judged with the dead letters.
+		if row.EventID == "" || isDeadLetterTopic(row.Topic) || search.reported[row.EventID] {
+			continue
+		}
+		search.require("event "+row.EventID, row.EventID, firstVisible(v.event(row.EventID)) != nil,
+			fmt.Sprintf("outbox row %s of %s for %s", row.ID, row.Database, row.Topic), row.Stamp)
+	}
+	switch {
+	case search.waiting > 0:
+		f.Unknown = fmt.Sprintf("%d events still wait in an outbox", search.waiting)
+	case search.open > 0:
+		f.Unknown = fmt.Sprintf("%d committed changes are not announced yet, and %s", search.open, search.reason)
+	}
+	return f
+}
+
+type lostSearch struct {
+	view     *View
+	finding  *Finding
+	atRest   bool
+	reason   string
+	reported map[string]bool
+	waiting  int
+	open     int
+}
+
+// require judges one commit that owes a record. An event that waits in an outbox is not lost: whether
+// it waits too long is a matter of convergence.
+func (s *lostSearch) require(subject, eventID string, found bool, what string, committed Stamp) {
+	s.finding.Examined++
+	if found {
+		return
+	}
+	s.reported[eventID] = true
+	event := s.view.events[eventID]
+	switch {
+	case event != nil && event.waits():
+		s.waiting++
+	case !s.atRest:
+		s.open++
+	default:
+		anomaly := Anomaly{
+			Name: LostEvent, Subject: subject,
+			Detail: fmt.Sprintf("%s was committed at LSN %d, but its event %s is in no log", what, committed.LSN, eventID),
+			Events: []int64{committed.Seq},
+		}
+		if event != nil {
+			for _, row := range event.Outbox {
+				anomaly.Events = append(anomaly.Events, row.Seq, row.Published.Seq)
+				anomaly.Detail += fmt.Sprintf(", though outbox row %s says published", row.ID)
+			}
+		}
+		s.finding.Anomalies = append(s.finding.Anomalies, anomaly)
+	}
+}
+
+func (e *Event) waits() bool {
+	for _, row := range e.Outbox {
+		if row.Published.Seq == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func sameAnnouncement(before, after OrderVersion) bool {
+	return !before.Deleted && before.EventID == after.EventID && before.Version == after.Version
+}
+
+// announced says whether a visible record carries the version's event; without an event id in the
+// row, any record of that order and version.
+func (v *View) announced(order *Order, version OrderVersion) bool {
+	if version.EventID != "" {
+		return firstVisible(v.event(version.EventID)) != nil
+	}
+	for _, event := range order.Events {
+		if event.Version == version.Version && firstVisible(event) != nil && firstVisible(event).Topic == orderTopic {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,148 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ordeal-chaos/ordeal/harness/history"
+	"github.com/ordeal-chaos/ordeal/harness/observe"
+)
+
+// drain waits until all work has ended, then proves that the observers saw all of it and that no
+// connection walked round its link. All findings are probes in the history: judging needs nothing else.
+func (x *experiment) drain(ctx context.Context) error {
+	quiescent := observe.Drain(ctx, observe.DrainConfig{
+		Sources: x.sources(), Recorder: x.recorder, Deadline: x.scenario.Drain, Longest: x.scenario.System.Longest,
+	})
+	x.probe(quiescent)
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	errs := []error{ctx.Err()}
+	for _, tap := range x.wal {
+		probes, err := tap.Verify(ctx)
+		errs = append(errs, err)
+		x.probe(probes...)
+	}
+	if x.topics != nil {
+		probes, err := x.topics.Verify(ctx)
+		errs = append(errs, err)
+		x.probe(probes...)
+		lags, err := x.topics.Groups(ctx, x.groups())
+		errs = append(errs, err)
+		for _, lag := range lags {
+			x.probe(lag.Probe())
+		}
+	}
+	x.probe(overlaps(x.log.from(0), x.skus())...)
+	bypass, err := x.bypass()
+	x.probe(bypass...)
+	if err := errors.Join(append(errs, err)...); err != nil {
+		return fmt.Errorf("verify observation: %w", err)
+	}
+	return nil
+}
+
+func (x *experiment) skus() []string {
+	names := make([]string, x.scenario.Workload.SKUs)
+	for i := range names {
+		names[i] = skuName(i)
+	}
+	return names
+}
+
+func (x *experiment) probe(probes ...history.Probe) {
+	for _, probe := range probes {
+		x.recorder.Append(history.Event{Probe: &probe})
+	}
+}
+
+// sources are the conditions of quiescence; each lists what is still open.
+func (x *experiment) sources() []observe.Source {
+	sources := []observe.Source{x.deadProcesses}
+	for _, tap := range x.wal {
+		for _, open := range x.scenario.System.Open {
+			if open.Database == tap.Database() {
+				sources = append(sources, tap.Count(open.What, open.Count))
+			}
+		}
+		sources = append(sources, tap.Behind)
+	}
+	if x.topics != nil {
+		sources = append(sources, x.topics.Behind, x.topics.Unconsumed(x.groups()))
+	}
+	return sources
+}
+
+func (x *experiment) deadProcesses(context.Context) ([]string, error) {
+	var open []string
+	for name, node := range x.nodes {
+		if !node.Alive() {
+			open = append(open, "process "+name+" does not run")
+		}
+	}
+	slices.Sort(open)
+	return open, nil
+}
+
+func (x *experiment) groups() []observe.Group {
+	var groups []observe.Group
+	for _, service := range x.scenario.System.Services {
+		if service.Group != "" {
+			groups = append(groups, observe.Group{Name: service.Group, Topics: service.Consumes})
+		}
+	}
+	return groups
+}
+
+// bypass compares the peers that each server accepted with the ports of links and observers.
+func (x *experiment) bypass() ([]history.Probe, error) {
+	type server interface {
+		Name() string
+		Peers() ([]int, error)
+	}
+	servers := map[string]server{}
+	for _, d := range x.scenario.System.Databases {
+		postgres := x.stack.Postgres(d.Name)
+		servers[postgres.Name()] = postgres
+	}
+	for _, broker := range x.stack.Brokers() {
+		servers[broker.Name()] = broker
+	}
+	var probes []history.Probe
+	var errs []error
+	for name, server := range servers {
+		peers, err := server.Peers()
+		if err != nil {
+			errs = append(errs, fmt.Errorf("list peers of %s: %w", name, err))
+			continue
+		}
+		var strangers []string
+		for _, port := range peers {
+			if !x.knows(port) {
+				strangers = append(strangers, fmt.Sprintf("127.0.0.1:%d", port))
+			}
+		}
+		probes = append(probes, history.Probe{
+			Name: history.ProbeBypass, Subject: name, OK: len(strangers) == 0 && len(peers) > 0,
+			Numbers: map[string]int64{"peers": int64(len(peers)), "strangers": int64(len(strangers))},
+			Detail:  strings.Join(strangers, ", "),
+		})
+	}
+	return probes, errors.Join(errs...)
+}
+
+func (x *experiment) knows(port int) bool {
+	if x.stack.Observers().Owns(port) {
+		return true
+	}
+	for _, open := range x.links {
+		if open.Owns(port) {
+			return true
+		}
+	}
+	return false
+}

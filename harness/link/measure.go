@@ -1,0 +1,232 @@
+package link
+
+import (
+	"math/bits"
+	"sync"
+	"time"
+)
+
+// Measure is what a link did during a window.
+type Measure struct {
+	Duration time.Duration
+	// Opened counts connections that clients opened, DialFailed those of them whose server could not be
+	// reached, Refused those that were already on their way when the link began to refuse. What the kernel
+	// refuses is not seen here, and therefore not counted.
+	Opened, DialFailed, Refused int64
+	// Reset counts connections that the link reset on demand; Cut those that ended in the middle of a
+	// message, by limit_data, or because a toxic could not be healed.
+	Reset, Cut        int64
+	Request, Response Traffic
+	RoundTrips        RoundTrips
+	// InFlight counts requests not answered by now, Oldest says since when the first of them waits.
+	InFlight int64
+	Oldest   time.Duration
+}
+
+// Traffic is what one direction carried.
+type Traffic struct {
+	Offered   int64 // bytes that the sender gave the link
+	Delivered int64 // bytes that the link gave the receiver
+	Messages  int64 // messages that arrived whole
+	Backlog   int64 // most bytes offered and not yet delivered, at one moment, over all connections
+	// Wait is the longest that any byte was offered and not delivered, within the window.
+	Wait time.Duration
+	// CloseDelay is the longest time from the end of a stream, as its sender made it, to passing it on.
+	CloseDelay time.Duration
+	Rate       float64 // delivered bytes a second
+}
+
+// RoundTrips are the answered requests that the client saw answered within the window: from the
+// first byte of the request at the tap to the last of the answer. Kafka requests that wait on purpose do
+// not count.
+type RoundTrips struct {
+	Count    int64
+	Min, Max time.Duration
+	P50      time.Duration // within 7 %
+	Rate     float64       // a second
+}
+
+// counts are events that are counted one by one.
+type counts struct{ opened, dialFailed, refused, reset, cut int64 }
+
+// stats are the figures of one link.
+type stats struct {
+	mu      sync.Mutex
+	counts  counts
+	traffic [2]Traffic
+	backlog [2]int64 // now
+	windows map[*Window]struct{}
+}
+
+// Window measures a link from Watch on.
+type Window struct {
+	link  *Link
+	began time.Time
+
+	// Guarded by the link's stats.
+	counts  counts
+	traffic [2]Traffic // as they were when the window began
+	backlog [2]int64
+	wait    [2]time.Duration
+	closes  [2]time.Duration
+	trips   trips
+}
+
+// Watch begins measuring.
+func (l *Link) Watch() *Window {
+	w := &Window{link: l, began: time.Now()}
+	s := &l.stats
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w.counts, w.traffic, w.backlog = s.counts, s.traffic, s.backlog
+	if s.windows == nil {
+		s.windows = map[*Window]struct{}{}
+	}
+	s.windows[w] = struct{}{}
+	return w
+}
+
+// Stop ends the window's cost; what it measured until then can still be asked for.
+func (w *Window) Stop() {
+	s := &w.link.stats
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.windows, w)
+}
+
+// Measure returns what happened from Watch until now.
+func (w *Window) Measure() Measure {
+	now := time.Now()
+	m := Measure{Duration: now.Sub(w.began)}
+	var waits [2]time.Duration
+	w.link.mu.Lock()
+	open := w.link.open()
+	w.link.mu.Unlock()
+	for _, c := range open {
+		count, oldest := c.waiting()
+		m.InFlight += int64(count)
+		if count > 0 {
+			m.Oldest = max(m.Oldest, now.Sub(oldest))
+		}
+		for i, f := range c.flows {
+			if since := f.oldest(); !since.IsZero() {
+				waits[i] = max(waits[i], min(now.Sub(since), m.Duration))
+			}
+		}
+	}
+	s := &w.link.stats
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m.Opened = s.counts.opened - w.counts.opened
+	m.DialFailed = s.counts.dialFailed - w.counts.dialFailed
+	m.Refused = s.counts.refused - w.counts.refused
+	m.Reset = s.counts.reset - w.counts.reset
+	m.Cut = s.counts.cut - w.counts.cut
+	for i, t := range [2]*Traffic{&m.Request, &m.Response} {
+		t.Offered = s.traffic[i].Offered - w.traffic[i].Offered
+		t.Delivered = s.traffic[i].Delivered - w.traffic[i].Delivered
+		t.Messages = s.traffic[i].Messages - w.traffic[i].Messages
+		t.Backlog = w.backlog[i]
+		t.Wait = max(w.wait[i], waits[i])
+		t.CloseDelay = w.closes[i]
+		t.Rate = float64(t.Delivered) / m.Duration.Seconds()
+	}
+	m.RoundTrips = w.trips.summary()
+	m.RoundTrips.Rate = float64(m.RoundTrips.Count) / m.Duration.Seconds()
+	return m
+}
+
+func (s *stats) count(change func(*counts)) {
+	s.mu.Lock()
+	change(&s.counts)
+	s.mu.Unlock()
+}
+
+// move adds bytes and messages to the totals of a direction, and to its backlog.
+func (s *stats) move(index int, t Traffic, backlog int64) {
+	s.mu.Lock()
+	total := &s.traffic[index]
+	total.Offered += t.Offered
+	total.Delivered += t.Delivered
+	total.Messages += t.Messages
+	s.backlog[index] += backlog
+	if backlog > 0 {
+		for w := range s.windows {
+			w.backlog[index] = max(w.backlog[index], s.backlog[index])
+		}
+	}
+	s.mu.Unlock()
+}
+
+// waited notes how long a byte that has just been delivered had waited.
+func (s *stats) waited(index int, since time.Time) {
+	now := time.Now()
+	s.mu.Lock()
+	for w := range s.windows {
+		w.wait[index] = max(w.wait[index], min(now.Sub(since), now.Sub(w.began)))
+	}
+	s.mu.Unlock()
+}
+
+// closed notes how long the end of a stream waited to be passed on.
+func (s *stats) closed(index int, since time.Time) {
+	delay := time.Since(since)
+	s.mu.Lock()
+	for w := range s.windows {
+		w.closes[index] = max(w.closes[index], delay)
+	}
+	s.mu.Unlock()
+}
+
+func (s *stats) roundTrip(d time.Duration) {
+	s.mu.Lock()
+	for w := range s.windows {
+		w.trips.add(d)
+	}
+	s.mu.Unlock()
+}
+
+// trips is a histogram of durations, 16 buckets for each power of two.
+type trips struct {
+	count    int64
+	min, max time.Duration
+	buckets  [64 * 16]int64
+}
+
+func (t *trips) add(d time.Duration) {
+	if t.count == 0 || d < t.min {
+		t.min = d
+	}
+	t.count++
+	t.max = max(t.max, d)
+	t.buckets[bucket(uint64(max(d, 0)))]++
+}
+
+// bucket numbers durations below 16 ns by themselves, others by their highest five bits.
+func bucket(n uint64) int {
+	if n < 16 {
+		return int(n)
+	}
+	shift := bits.Len64(n) - 5
+	return (shift+1)*16 + int(n>>shift) - 16
+}
+
+// lower is the least number in a bucket.
+func lower(i int) uint64 {
+	if i < 16 {
+		return uint64(i)
+	}
+	return uint64(i%16+16) << (i/16 - 1)
+}
+
+func (t *trips) summary() RoundTrips {
+	r := RoundTrips{Count: t.count, Min: t.min, Max: t.max}
+	left := (t.count + 1) / 2
+	for i, n := range t.buckets {
+		if left -= n; left <= 0 && t.count > 0 {
+			r.P50 = min(max(time.Duration(lower(i)), t.min), t.max)
+			break
+		}
+	}
+	return r
+}

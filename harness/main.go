@@ -1,0 +1,155 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/ordeal-chaos/ordeal/harness/check"
+	"github.com/ordeal-chaos/ordeal/harness/report"
+	"github.com/ordeal-chaos/ordeal/harness/stack"
+)
+
+// Environment variables that [Run] reads.
+const (
+	OutEnv  = "ORDEAL_OUT"  // folder for run folders and reports; default "ordeal-report" beside the test
+	SeedEnv = "ORDEAL_SEED" // repeats a run
+)
+
+// shared is the backend and the results of all calls of Run in one test binary.
+var shared struct {
+	once    sync.Once
+	runner  *Runner
+	err     error
+	mu      sync.Mutex
+	began   time.Time
+	results []Result
+}
+
+// Main runs the tests of a package that calls [Run]. Call it from TestMain: the test binary is also the
+// broker, the reaper and any of programs, each re-executed as a child process. When the tests are done
+// it stops what is left, writes the reports, and exits. Results are never taken from go test's cache,
+// which cannot see that a service's binary changed.
+func Main(tests interface{ Run() int }, programs ...stack.Program) {
+	stack.Dispatch(programs...)
+	uncached := openMarker()
+	code := tests.Run()
+	if err := errors.Join(finish(), uncached()); err != nil {
+		fmt.Fprintln(os.Stderr, "ordeal:", err)
+		code = max(code, 1)
+	}
+	os.Exit(code)
+}
+
+// Run carries out one scenario on the embedded backend, from a test. TestMain must call [Main].
+func Run(ctx context.Context, scenario Scenario) Result {
+	runner, err := Shared(ctx)
+	if err != nil {
+		return Result{Scenario: scenario.withDefaults(), Error: err}
+	}
+	result := runner.Run(ctx, scenario)
+	shared.mu.Lock()
+	defer shared.mu.Unlock()
+	shared.results = append(shared.results, result)
+	return result
+}
+
+// Shared returns the runner that [Run] uses, for a test that needs other settings: copy it first.
+func Shared(ctx context.Context) (*Runner, error) {
+	shared.once.Do(func() { shared.runner, shared.err = newShared(ctx) })
+	return shared.runner, shared.err
+}
+
+func newShared(ctx context.Context) (*Runner, error) {
+	shared.began = time.Now()
+	seed := NewSeed()
+	if text := os.Getenv(SeedEnv); text != "" {
+		var err error
+		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
+			return nil, fmt.Errorf("%w: %s=%q is no number", ErrUsage, SeedEnv, text)
+		}
+	}
+	out, err := outFolder()
+	if err != nil {
+		return nil, err
+	}
+	if err := report.Preflight(out); err != nil {
+		return nil, err
+	}
+	// The backend outlives the test that came first: its end is finish, not that test's context.
+	backend, err := stack.NewEmbedded(context.WithoutCancel(ctx), stack.EmbeddedConfig{})
+	if err != nil {
+		return nil, fmt.Errorf("start embedded backend: %w", err)
+	}
+	return &Runner{Backend: backend, Out: out, Seed: seed, Repeat: func(s Scenario) string {
+		return fmt.Sprintf("%s=%d go test -run '%s' .", SeedEnv, seed, s.Name)
+	}}, nil
+}
+
+// NewSeed returns a seed that people can type: six digits.
+func NewSeed() uint64 { return rand.Uint64N(1_000_000) }
+
+func outFolder() (string, error) {
+	out := os.Getenv(OutEnv)
+	if out == "" {
+		out = "ordeal-report"
+	}
+	out, err := filepath.Abs(out)
+	if err != nil {
+		return "", fmt.Errorf("find report folder: %w", err)
+	}
+	return out, nil
+}
+
+// finish stops the shared backend and writes the reports of all runs.
+func finish() error {
+	shared.mu.Lock()
+	defer shared.mu.Unlock()
+	if shared.runner == nil {
+		return nil
+	}
+	err := shared.runner.Backend.Close()
+	if len(shared.results) == 0 {
+		return err
+	}
+	run := Summarize(shared.results)
+	run.Seed, run.Backend, run.Versions = shared.runner.Seed, shared.runner.Backend.Name(), shared.runner.Backend.Versions()
+	run.Started, run.Seconds = shared.began.UTC(), time.Since(shared.began).Seconds()
+	return errors.Join(err, report.WriteAll(shared.runner.Out, run))
+}
+
+// Summarize merges results into one report: fail over unknown over pass, and nothing at all is unknown.
+func Summarize(results []Result) report.Run {
+	var run report.Run
+	for i, result := range results {
+		run.Scenarios = append(run.Scenarios, result.Report())
+		if i == 0 {
+			run.Verdict = result.Verdict
+		}
+		run.Verdict = check.Worse(run.Verdict, result.Verdict)
+	}
+	return run
+}
+
+// openMarker defeats go test's cache, which forgets a result if a file of the module that the test
+// opened is younger than two seconds when it ends (cmd/go, errFileTooNew). It opens such a file; the
+// function it returns touches it.
+func openMarker() func() error {
+	const name = ".ordeal-run"
+	file, err := os.Create(name)
+	if err != nil {
+		// A read-only module: its test results are cached, and say so.
+		return func() error { return fmt.Errorf("mark tests as uncacheable: %w", err) }
+	}
+	_ = file.Close() // empty
+	return func() error {
+		now := time.Now()
+		return os.Chtimes(name, now, now)
+	}
+}

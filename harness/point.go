@@ -1,0 +1,84 @@
+package harness
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/ordeal-chaos/ordeal/harness/history"
+	"github.com/ordeal-chaos/ordeal/harness/link"
+	"github.com/ordeal-chaos/ordeal/harness/wire"
+)
+
+// Point names one message of one order by what it carries, never by how many went before: relays and
+// sweepers commit too. The order is placed for the purpose, see [At].
+type Point struct {
+	process   string // whose link
+	server    string // towards what: "postgres", "kafka", or "" for the client's link to the process
+	direction string
+	kind      string
+	token     string // carried beside the order's id, may be empty
+}
+
+// CommitRequest is the COMMIT of the first transaction by which process writes the order, on its way
+// to the database.
+func CommitRequest(process string) Point {
+	return Point{process: process, server: "postgres", direction: history.Request, kind: "COMMIT"}
+}
+
+// CommitReply is the database's answer to that COMMIT: the transaction is durable.
+func CommitReply(process string) Point {
+	return Point{process: process, server: "postgres", direction: history.Response, kind: "COMMIT"}
+}
+
+// ProduceRequest is the first Produce by which process sends an event of the order.
+func ProduceRequest(process string) Point {
+	return Point{process: process, server: "kafka", direction: history.Request, kind: "Produce"}
+}
+
+// ProduceReply is the broker's acknowledgement of that Produce.
+func ProduceReply(process string) Point {
+	return Point{process: process, server: "kafka", direction: history.Response, kind: "Produce"}
+}
+
+// Answer is the answer of process to the client that placed the order.
+func Answer(process string) Point {
+	return Point{process: process, direction: history.Response, kind: "POST /api/v1/orders"}
+}
+
+// With demands that the message carries this token too, as "CONFIRMED" of a later transaction.
+func (p Point) With(token string) Point { p.token = token; return p }
+
+// String names the point in words.
+func (p Point) String() string {
+	words := []string{p.kind, p.direction, "of", p.process}
+	if p.token != "" {
+		words = append(words, "with", p.token)
+	}
+	return strings.Join(words, " ")
+}
+
+// link names the link that the message crosses.
+func (p Point) link(t Topology) string {
+	switch p.server {
+	case "":
+		return "client->" + p.process
+	case "kafka":
+		return p.process + "->kafka-*"
+	default:
+		return p.process + "->postgres*"
+	}
+}
+
+// match chooses the message of that order: it carries the order's id or, where the service chose the
+// id, the idempotency key.
+func (p Point) match(order marked) link.Match {
+	return link.Match{Direction: p.direction, Kind: p.kind, Where: func(m wire.Message) bool {
+		if p.direction == history.Response && p.kind == "COMMIT" && m.Status == "ROLLBACK" {
+			return false
+		}
+		if p.token != "" && !slices.Contains(m.Tokens, p.token) {
+			return false
+		}
+		return slices.ContainsFunc(m.Tokens, order.is)
+	}}
+}

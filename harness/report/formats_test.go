@@ -1,0 +1,202 @@
+package report
+
+import (
+	"encoding/json"
+	"encoding/xml"
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ordeal-chaos/ordeal/harness/check"
+)
+
+// The shape that the issue promises: these names at these places, and lists that are never null.
+func TestJSONShape(t *testing.T) {
+	for name, run := range map[string]Run{"full": fixture(), "bare": {Scenarios: []Scenario{{}}}} {
+		t.Run(name, func(t *testing.T) {
+			var top map[string]json.RawMessage
+			require.NoError(t, json.Unmarshal([]byte(written(t, WriteJSON, run)), &top))
+			hasNames(t, top, "verdict", "seed", "backend", "scenarios")
+			for _, s := range objects(t, top["scenarios"]) {
+				hasNames(t, s, "name", "design", "verdict", "seconds", "operations", "acknowledged", "guarantees", "anomalies", "faults")
+				for _, g := range objects(t, s["guarantees"]) {
+					hasNames(t, g, "name", "verdict", "examined")
+				}
+				for _, a := range objects(t, s["anomalies"]) {
+					hasNames(t, a, "name", "subject", "detail")
+				}
+				for _, f := range objects(t, s["faults"]) {
+					hasNames(t, f, "name", "link", "injected_ms", "healed_ms", "evidence")
+				}
+			}
+		})
+	}
+}
+
+func hasNames(t *testing.T, object map[string]json.RawMessage, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		require.Contains(t, object, name)
+		require.NotEqual(t, "null", string(object[name]), name)
+	}
+}
+
+func objects(t *testing.T, raw json.RawMessage) []map[string]json.RawMessage {
+	t.Helper()
+	var list []map[string]json.RawMessage
+	require.NoError(t, json.Unmarshal(raw, &list))
+	return list
+}
+
+func TestJSONValues(t *testing.T) {
+	var run jsonRun
+	require.NoError(t, json.Unmarshal([]byte(written(t, WriteJSON, fixture())), &run))
+	require.Equal(t, "fail", run.Verdict)
+	require.Equal(t, uint64(42), run.Seed)
+	fault := run.Scenarios[0].Faults[0]
+	require.Equal(t, jsonFault{
+		Name: "down", Link: "order->kafka-1", InjectedMS: 2003, HealedMS: 5011, Bit: true,
+		Evidence: "41 connections refused, 3 reset, 0 of 18211 offered bytes delivered",
+	}, fault)
+	require.True(t, run.Scenarios[0].Guarantees[2].Skipped)
+	require.Equal(t, 1209.4, run.Scenarios[1].Anomalies[0].Story[1].AtMS)
+
+	run2 := Run{Seconds: math.NaN(), Scenarios: []Scenario{{Seconds: math.Inf(1)}}}
+	require.Contains(t, written(t, WriteJSON, run2), `"verdict": "unknown"`)
+}
+
+// parsed JUnit, as a CI server reads it.
+func parseJUnit(t *testing.T, run Run) junitRun {
+	t.Helper()
+	var back junitRun
+	require.NoError(t, xml.Unmarshal([]byte(written(t, WriteJUnit, run)), &back))
+	return back
+}
+
+func TestJUnitSaysWhatHappened(t *testing.T) {
+	run := parseJUnit(t, fixture())
+	require.Equal(t, []int{12, 1, 3, 1}, []int{run.Tests, run.Failures, run.Errors, run.Skipped})
+	require.Len(t, run.Suites, 4)
+
+	pass := run.Suites[0]
+	require.Equal(t, "broker-outage (outbox)", pass.Name)
+	require.Nil(t, pass.Cases[1].Failure)
+	require.Nil(t, pass.Cases[1].Error)
+	require.NotNil(t, pass.Cases[2].Skipped, "not exercised")
+
+	broke := run.Suites[1].Cases[1]
+	require.Equal(t, "redelivery (outbox, without inbox-dedup): I7 effects-at-most-once", broke.Name)
+	require.Equal(t, "double-effect", broke.Failure.Type)
+	for _, part := range []string{"double-effect", "order 7f3a-0042", "and 1 more", "repeat: ordeal run redelivery --seed 42 --without inbox-dedup"} {
+		require.Contains(t, broke.Failure.Message, part)
+	}
+	for _, part := range []string{"order 7f3a-0057", "+3.466s", "repeat: ordeal run redelivery"} {
+		require.Contains(t, broke.Failure.Text, part)
+	}
+
+	unknown := run.Suites[2].Cases[0]
+	require.Nil(t, unknown.Skipped, "unknown is never skipped: viewers show that green")
+	require.Contains(t, unknown.Error.Message, "0 messages crossed the link")
+	require.Contains(t, unknown.Error.Message, "repeat: ordeal run idle-link --seed 42")
+
+	harness := run.Suites[3].Cases[0]
+	require.Equal(t, "harness", harness.Error.Type)
+	require.Contains(t, harness.Error.Text, "address already in use")
+}
+
+// A run without all its results is never green, whatever it has.
+func TestJUnitOfAnIncompleteRun(t *testing.T) {
+	require.Equal(t, 1, parseJUnit(t, Run{}).Errors)
+	interrupted := Run{Verdict: check.Unknown, Interrupted: true, Scenarios: []Scenario{passing()}}
+	run := parseJUnit(t, interrupted)
+	require.Equal(t, 1, run.Errors)
+	require.Contains(t, run.Suites[1].Cases[0].Error.Message, "interrupted")
+}
+
+// Unknown without a reason is an error still, in every report.
+func TestUnknownWithoutAReason(t *testing.T) {
+	run := Run{Scenarios: []Scenario{{Name: "bare"}}}
+	require.Equal(t, 1, parseJUnit(t, run).Errors)
+	require.Contains(t, Tell(run.Scenarios[0]), "unknown: no reason was recorded")
+}
+
+func TestMarkdownFitsAJobSummary(t *testing.T) {
+	run := fixture()
+	long := strings.Repeat("<&>", 300)
+	for i := range 40 {
+		s := failing()
+		s.Name = fmt.Sprintf("scenario-%d", i)
+		s.Error = strings.Repeat(long+"\n", 50)
+		for range 30 {
+			s.Anomalies = append(s.Anomalies, Anomaly{Name: "oversell", Subject: long, Detail: long})
+		}
+		for range 20 {
+			s.Faults = append(s.Faults, Fault{Name: long, Link: long, Evidence: long})
+		}
+		run.Scenarios = append(run.Scenarios, s)
+	}
+	text := written(t, WriteMarkdown, run)
+	require.Less(t, len(text), 1<<20)
+	require.Greater(t, len(text), 500<<10, "the room is used")
+	require.Contains(t, text, "More did not fit here")
+	require.Contains(t, text, "double-effect in redelivery", "the worst story comes before what did not fit")
+	require.Zero(t, strings.Count(text, "\n```")%2, "every fence is closed")
+}
+
+// No line of the text may end the block that shows it.
+func TestFence(t *testing.T) {
+	require.Equal(t, "```text\na `b` c\n```\n", fence([]string{"a `b` c"}))
+	require.Equal(t, "`````text\n````\n# no heading\n`````\n", fence([]string{"````", "# no heading"}))
+	require.Contains(t, fence(make([]string, 1000)), "\n… 600 more lines\n```\n")
+}
+
+func TestMarkdownTellsTheWorst(t *testing.T) {
+	worse := failing()
+	worse.Name = "worse"
+	worse.Guarantees[2].Verdict = check.Fail
+	run := Run{Verdict: check.Fail, Scenarios: []Scenario{failing(), worse, passing()}}
+	require.Contains(t, written(t, WriteMarkdown, run), "## Worst violation: double-effect in worse (")
+
+	require.NotContains(t, written(t, WriteMarkdown, Run{Verdict: check.Pass, Scenarios: []Scenario{passing()}}), "Worst")
+}
+
+func TestTellIsSilentWhenAllIsWell(t *testing.T) {
+	require.Empty(t, Tell(passing()))
+}
+
+func TestTellManyViolations(t *testing.T) {
+	s := failing()
+	for i := range 500 {
+		s.Anomalies = append(s.Anomalies, Anomaly{Name: "oversell", Guarantee: "effects-at-most-once", Subject: fmt.Sprintf("sku %d", i), Detail: "detail"})
+	}
+	text := Tell(s)
+	require.Contains(t, text, "sku 17\n    breaks")
+	require.Contains(t, text, "oversell  sku 18  I7 effects-at-most-once\n  ✗")
+	require.Contains(t, text, "and 302 more, all in report.json")
+	require.NotContains(t, text, "sku 198")
+}
+
+func TestPlain(t *testing.T) {
+	for in, want := range map[string]string{
+		"order 42 → ✓ é 🧨":  "order 42 → ✓ é 🧨",
+		"\x1b[2J":           `\x1b[2J`,
+		"a\nb\tc\x00":       `a\nb\tc\x00`,
+		"\u202egnp.exe":     `\u202egnp.exe`,
+		"bad \xff byte":     `bad \xff byte`,
+		"real \ufffd stays": "real \ufffd stays",
+		"line\u2028sep":     `line\u2028sep`,
+		"zero\u200bwidth":   `zero\u200bwidth`,
+	} {
+		require.Equal(t, want, plain(in))
+	}
+}
+
+func TestHeadline(t *testing.T) {
+	require.Equal(t, "no scenario ran", Run{}.headline())
+	require.Equal(t, "1 scenario kept every guarantee", Run{Scenarios: []Scenario{passing()}}.headline())
+	require.Equal(t, "0 of 1 scenario passed, 1 could not be judged; interrupted before the end",
+		Run{Interrupted: true, Scenarios: []Scenario{inconclusive()}}.headline())
+}

@@ -1,0 +1,235 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/ordeal-chaos/ordeal/harness/history"
+	"github.com/ordeal-chaos/ordeal/harness/link"
+)
+
+// Schedule is faults over time. Its steps run side by side, each at its own time after the baseline;
+// a step's faults are injected together. Every step is healed before the drain, whatever happened.
+type Schedule []Step
+
+// Step is one entry of a schedule, made by [During] or [At].
+type Step struct {
+	after, length time.Duration
+	point         *Point
+	forward       bool
+	faults        []Fault
+}
+
+// During injects the faults after so much time, and heals them when length has passed. A fault that
+// has not bitten by then keeps its window open for [Patience] more.
+func During(after, length time.Duration, faults ...Fault) Step {
+	return Step{after: after, length: length, faults: faults}
+}
+
+// At waits for a message: it places an order of its own, holds the message of that order that point
+// names, injects the faults while it is held, and then drops it, so that the sender was cut off just
+// before (a request) or never learnt of it (a response). The faults last half a second; see [Step.For].
+func At(point Point, faults ...Fault) Step {
+	return Step{after: 200 * time.Millisecond, length: 500 * time.Millisecond, point: &point, faults: faults}
+}
+
+// For sets how long the step's faults last.
+func (s Step) For(length time.Duration) Step { s.length = length; return s }
+
+// After sets how long after the baseline the step begins.
+func (s Step) After(after time.Duration) Step { s.after = after; return s }
+
+// Forward lets the held message go on after the faults were injected, instead of dropping it.
+func (s Step) Forward() Step { s.forward = true; return s }
+
+// Patience is how much longer a fault stays than its schedule says, to bite.
+const Patience = 4 * time.Second
+
+// healTimeout bounds each heal, which runs even when the experiment was cancelled.
+const healTimeout = 20 * time.Second
+
+// Faults returns the faults of all steps, in order.
+func (s Schedule) Faults() []Fault {
+	var all []Fault
+	for _, step := range s {
+		all = append(all, step.faults...)
+	}
+	return all
+}
+
+func (s Step) validate(t Topology) []error {
+	var problems []error
+	if len(s.faults) == 0 {
+		problems = append(problems, errors.New("a step has no faults"))
+	}
+	if s.point != nil {
+		if err := t.CheckLink(s.point.link(t)); err != nil {
+			problems = append(problems, fmt.Errorf("point %s: %w", s.point, err))
+		}
+	}
+	for _, fault := range s.faults {
+		if err := fault.Validate(t); err != nil {
+			problems = append(problems, fmt.Errorf("fault %s: %w", fault.Name(), err))
+		}
+	}
+	return problems
+}
+
+// player carries out one schedule.
+type player struct {
+	env      *Env
+	recorder *history.Recorder
+	// control leaves every fault out, and measures all the same.
+	control bool
+
+	mu   sync.Mutex
+	next int
+}
+
+// play runs all steps and returns when each is healed. A fault that could not be injected is no error
+// here: it is in the history, and makes the run unknown. The error joins what could not be healed.
+func (p *player) play(ctx context.Context, schedule Schedule) error {
+	errs := make([]error, len(schedule))
+	var group sync.WaitGroup
+	for i, step := range schedule {
+		group.Go(func() { errs[i] = p.step(ctx, step) })
+	}
+	group.Wait()
+	return errors.Join(errs...)
+}
+
+// injection is one fault of a step between its start and its heal.
+type injection struct {
+	Injection
+	id    int
+	fault Fault
+	err   error // of Inject
+}
+
+func (p *player) step(ctx context.Context, step Step) error {
+	if err := sleep(ctx, step.after); err != nil {
+		return err
+	}
+	var injections []*injection
+	for _, fault := range step.faults {
+		injections = append(injections, &injection{id: p.number(), fault: fault, Injection: fault.Prepare(p.env)})
+	}
+	release := func() {}
+	if step.point != nil && !p.control {
+		held, err := p.catch(ctx, *step.point)
+		if err != nil {
+			for _, in := range injections {
+				p.record(in, history.Fault{Stage: history.Observed, Evidence: "never injected", Error: err.Error()})
+			}
+			return ctx.Err()
+		}
+		defer held.Cancel()
+		release = held.Drop
+		if step.forward {
+			release = held.Forward
+		}
+	}
+	// From here on, heal runs whatever happens.
+	for _, in := range injections {
+		if !p.control {
+			in.err = in.Inject(ctx)
+		}
+		p.record(in, history.Fault{Stage: history.Injected, Error: text(in.err)})
+	}
+	release()
+	errs := []error{p.window(ctx, step, injections)}
+	// The last fault heals first: a fault may rest on one injected before it.
+	for i := len(injections) - 1; i >= 0; i-- {
+		errs = append(errs, p.end(ctx, injections[i]))
+	}
+	return errors.Join(errs...)
+}
+
+// catch holds the message that point names, of an order placed for it.
+func (p *player) catch(ctx context.Context, point Point) (*link.Hold, error) {
+	target := p.env.Links(point.link(p.env.Topology))[0]
+	marked := p.env.traffic.mark()
+	hold := target.Hold(point.match(marked))
+	p.env.traffic.placeMarked(marked)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	select {
+	case <-hold.Caught():
+		return hold, nil
+	case <-ctx.Done():
+		hold.Cancel()
+		return nil, fmt.Errorf("await %s of order %s on %s: %w", point, marked.name(), target.Name(), ctx.Err())
+	}
+}
+
+// window keeps the faults in place for the step's length, and up to Patience longer until all bit.
+func (p *player) window(ctx context.Context, step Step, injections []*injection) error {
+	if err := sleep(ctx, step.length); err != nil {
+		return err
+	}
+	if p.control {
+		return nil
+	}
+	patience, cancel := context.WithTimeout(ctx, Patience)
+	defer cancel()
+	for _, in := range injections {
+		if in.err != nil {
+			continue
+		}
+		// A fault that never bit is no error here: the run is judged unknown, from its evidence.
+		_ = Await(patience, "evidence", func(context.Context) (bool, string, error) {
+			return in.Evidence().Bit, "", nil
+		})
+	}
+	return ctx.Err()
+}
+
+func (p *player) end(ctx context.Context, in *injection) error {
+	evidence := in.Evidence()
+	var healing error
+	if !p.control {
+		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), healTimeout)
+		healing = in.Heal(bounded)
+		cancel()
+	}
+	p.record(in, history.Fault{Stage: history.Healed, Error: text(healing)})
+	p.record(in, history.Fault{Stage: history.Observed, Bit: evidence.Bit && in.err == nil, Evidence: evidence.Effect, Error: text(in.err)})
+	if healing != nil {
+		return fmt.Errorf("heal %s on %s: %w", in.fault.Name(), in.fault.Target(), healing)
+	}
+	return nil
+}
+
+func (p *player) number() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.next++
+	return p.next
+}
+
+func (p *player) record(in *injection, stage history.Fault) {
+	stage.ID, stage.Name, stage.Target = in.id, in.fault.Name(), in.fault.Target()
+	p.recorder.Append(history.Event{Fault: &stage})
+}
+
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+// sleep waits for d or the end of ctx.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}

@@ -1,0 +1,128 @@
+package stack
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"syscall"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// Broker is one Kafka broker. It is a [Node]. All brokers of an embedded environment live in one
+// process, so that killing or pausing one does it to all, and the history says so.
+type Broker struct {
+	*Process
+	name  string
+	node  int32
+	port  *Port
+	peers string // path of the list of accepted peers
+}
+
+// Name implements [Node].
+func (b *Broker) Name() string { return b.name }
+
+// Addr is the broker's own address, which only observers and links may use.
+func (b *Broker) Addr() string { return b.port.Addr() }
+
+// NodeID is the broker's id in the Kafka protocol.
+func (b *Broker) NodeID() int32 { return b.node }
+
+var peerLine = regexp.MustCompile(`^(\d+)\n`)
+
+// Peers returns the client port of every connection that the broker accepted, over all its starts.
+func (b *Broker) Peers() ([]int, error) { return portsIn(b.peers, peerLine) }
+
+// advertised is the address that a broker gives to clients: a dead one, on purpose, so that a client
+// that walks round its link fails at once.
+func advertised(node int32) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(int(node)+1)) }
+
+// brokerConfig is what the broker program is told, in brokerEnv.
+type brokerConfig struct {
+	Data   string
+	Ports  []int
+	Peers  []string // a file per broker
+	Topics []Topic
+}
+
+const brokerEnv = "ORDEAL_BROKER"
+
+// newBrokers describes the brokers of one environment and their process. It is not started.
+func (b *embedded) newBrokers(e *Environment, options Options, data string) ([]*Broker, *Process, error) {
+	config := brokerConfig{Data: data, Topics: options.Topics}
+	process := &Process{
+		log: filepath.Join(e.logs, "kafka.log"), reaper: b.reaper, record: e.record,
+	}
+	var brokers []*Broker
+	for node := range int32(brokerCount(options)) {
+		port, err := e.ReservePort()
+		if err != nil {
+			return nil, nil, err
+		}
+		name := fmt.Sprintf("kafka-%d", node+1)
+		broker := &Broker{Process: process, name: name, node: node, port: port, peers: filepath.Join(e.logs, name+".peers")}
+		brokers = append(brokers, broker)
+		config.Ports = append(config.Ports, port.Number())
+		config.Peers = append(config.Peers, broker.peers)
+		process.task.events = append(process.task.events, name)
+		process.task.Ports = append(process.task.Ports, port)
+	}
+	told, err := json.Marshal(config)
+	if err != nil {
+		return nil, nil, fmt.Errorf("configure brokers: %w", err)
+	}
+	process.task.Spec.Name, process.task.Program, process.task.stop = "kafka", brokerProgram, syscall.SIGTERM
+	process.task.Env = []string{brokerEnv + "=" + string(told)}
+	process.task.Ready = func(ctx context.Context) error {
+		for _, broker := range brokers {
+			if err := answersKafka(ctx, e.ObserverDial, broker.Addr()); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return brokers, process, nil
+}
+
+// brokerCount is the number of brokers to start: one by default, none where there are no topics.
+func brokerCount(options Options) int {
+	if options.Brokers == 0 && len(options.Topics) > 0 {
+		return 1
+	}
+	return options.Brokers
+}
+
+// answersKafka says whether a broker answers its first request; a mere connection may still wait in
+// the queue of a broker that is loading its data.
+func answersKafka(ctx context.Context, dial dialFunc, addr string) (err error) {
+	conn, err := dial(ctx, "tcp", addr)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	if deadline, ok := ctx.Deadline(); ok {
+		if err := conn.SetDeadline(deadline); err != nil {
+			return err
+		}
+	}
+	request := kmsg.NewPtrApiVersionsRequest()
+	frame := kmsg.NewRequestFormatter(kmsg.FormatterClientID("ordeal")).AppendRequest(nil, request, 1)
+	if _, err := conn.Write(frame); err != nil {
+		return err
+	}
+	var size [4]byte
+	if _, err := io.ReadFull(conn, size[:]); err != nil {
+		return fmt.Errorf("read answer of %s: %w", addr, err)
+	}
+	if _, err := io.CopyN(io.Discard, conn, int64(binary.BigEndian.Uint32(size[:]))); err != nil {
+		return fmt.Errorf("read answer of %s: %w", addr, err)
+	}
+	return nil
+}

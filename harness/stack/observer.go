@@ -1,0 +1,73 @@
+package stack
+
+import (
+	"context"
+	"net"
+	"slices"
+	"sync"
+	"syscall"
+)
+
+// Ports is a set of local ports, for the proof that no connection walked round its link. The zero
+// value is ready for use, by several goroutines.
+type Ports struct {
+	mu  sync.Mutex
+	set map[int]struct{}
+}
+
+// Add records the port.
+func (p *Ports) Add(port int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.set == nil {
+		p.set = make(map[int]struct{})
+	}
+	p.set[port] = struct{}{}
+}
+
+// Owns says whether the port was recorded.
+func (p *Ports) Owns(port int) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, ok := p.set[port]
+	return ok
+}
+
+// All returns the recorded ports, ascending.
+func (p *Ports) All() []int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	all := make([]int, 0, len(p.set))
+	for port := range p.set {
+		all = append(all, port)
+	}
+	slices.Sort(all)
+	return all
+}
+
+// Dial connects like [net.Dialer.DialContext] and records the local port. On 127.0.0.1 it binds and
+// records the port before it connects: a dial that is given up may have reached the server all the same.
+func (p *Ports) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	dialer := net.Dialer{Control: func(_, addr string, raw syscall.RawConn) error {
+		host, _, err := net.SplitHostPort(addr)
+		if err != nil || host != "127.0.0.1" {
+			return err
+		}
+		var port int
+		if controlErr := raw.Control(func(fd uintptr) { port, err = bindTo(int(fd), 0) }); controlErr != nil {
+			return controlErr
+		}
+		if err == nil {
+			p.Add(port)
+		}
+		return err
+	}}
+	conn, err := dialer.DialContext(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	if local, ok := conn.LocalAddr().(*net.TCPAddr); ok {
+		p.Add(local.Port)
+	}
+	return conn, nil
+}

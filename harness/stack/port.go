@@ -1,0 +1,111 @@
+package stack
+
+import (
+	"fmt"
+	"net"
+	"runtime"
+	"strconv"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Port is a TCP port of 127.0.0.1 that stays ours while its server is down: connections are refused,
+// and nobody else is given it. It is held by a socket that is bound with SO_REUSEADDR and never
+// listens. The server must set SO_REUSEADDR too before it binds (Go, Postgres, the JVM, libuv do).
+type Port struct {
+	number int
+
+	mu sync.Mutex
+	fd int // -1 when not held
+}
+
+// ReservePort takes a free port.
+func ReservePort() (*Port, error) {
+	fd, number, err := bindPort(0)
+	if err != nil {
+		return nil, fmt.Errorf("reserve port: %w", err)
+	}
+	return &Port{number: number, fd: fd}, nil
+}
+
+// Number is the port's number.
+func (p *Port) Number() int { return p.number }
+
+// Addr is "127.0.0.1:" and the number.
+func (p *Port) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(p.number)) }
+
+// Close gives the port up. It is idempotent.
+func (p *Port) Close() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.fd < 0 {
+		return nil
+	}
+	err := unix.Close(p.fd)
+	p.fd = -1
+	if err != nil {
+		return fmt.Errorf("release port %d: %w", p.number, err)
+	}
+	return nil
+}
+
+// lend lets a server listen on the port; hold takes it back once the server is down.
+func (p *Port) lend() error {
+	if portsAreShared {
+		return nil
+	}
+	return p.Close()
+}
+
+func (p *Port) hold() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.fd >= 0 || portsAreShared {
+		return nil
+	}
+	fd, _, err := bindPort(p.number)
+	if err == nil {
+		p.fd = fd
+	}
+	return err
+}
+
+// portsAreShared says that a server can listen on a port that another socket is bound to. BSD systems
+// want SO_REUSEPORT of both for that, so there the port is free for a moment at each restart.
+const portsAreShared = runtime.GOOS == "linux"
+
+// bindPort binds a socket to the port of 127.0.0.1 (0: any free one) without listening.
+func bindPort(number int) (fd, bound int, err error) {
+	// No child may inherit the socket, so no fork may come between its making and its mark.
+	syscall.ForkLock.RLock()
+	fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+	if err == nil {
+		unix.CloseOnExec(fd)
+	}
+	syscall.ForkLock.RUnlock()
+	if err != nil {
+		return -1, 0, fmt.Errorf("open socket: %w", err)
+	}
+	if err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err == nil {
+		bound, err = bindTo(fd, number)
+	}
+	if err != nil {
+		_ = unix.Close(fd)
+		return -1, 0, fmt.Errorf("bind 127.0.0.1:%d: %w", number, err)
+	}
+	return fd, bound, nil
+}
+
+// bindTo binds an open socket to the port of 127.0.0.1 (0: any free one) and returns the port.
+func bindTo(fd, number int) (int, error) {
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Port: number, Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		return 0, err
+	}
+	name, err := unix.Getsockname(fd)
+	if err != nil {
+		return 0, err
+	}
+	return name.(*unix.SockaddrInet4).Port, nil
+}

@@ -1,0 +1,213 @@
+package harness
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ordeal-chaos/ordeal/harness/history"
+	"github.com/ordeal-chaos/ordeal/harness/observe"
+)
+
+// traffic is the workload while it runs.
+type traffic struct {
+	plan   Checkout
+	orders *observe.Client // through the link to the first service
+	stocks *observe.Client // through the link to the service that reserves; nil without one
+	random *rand.Rand      // used by the generator alone
+
+	ctx    context.Context // of all clients; ends when the experiment is cancelled
+	stop   chan struct{}
+	group  sync.WaitGroup
+	slots  chan struct{}
+	placed atomic.Int64
+
+	mu      sync.Mutex
+	flying  int // operations in flight
+	invoked int // operations ever begun
+	acked   int // orders whose placing was answered with success
+	marks   int
+}
+
+// retries is how long a client goes on with one intent: longer than any outage of the catalogue.
+const retries = 12 * time.Second
+
+func newTraffic(plan Checkout, orders, stocks *observe.Client, random *rand.Rand) *traffic {
+	return &traffic{plan: plan, orders: orders, stocks: stocks, random: random,
+		stop: make(chan struct{}), slots: make(chan struct{}, plan.Clients)}
+}
+
+// start begins to offer operations, open loop: when all clients wait, an operation is left out.
+func (t *traffic) start(ctx context.Context) {
+	t.ctx = ctx
+	t.group.Go(func() {
+		ticker := time.NewTicker(time.Duration(float64(time.Second) / t.plan.Rate))
+		defer ticker.Stop()
+		for n := 1; ; n++ {
+			select {
+			case <-ctx.Done():
+				return
+			case <-t.stop:
+				return
+			case <-ticker.C:
+			}
+			operation := t.next(n)
+			select {
+			case t.slots <- struct{}{}:
+				t.group.Go(func() { operation(ctx); <-t.slots })
+			default:
+			}
+		}
+	})
+}
+
+// finish ends the traffic once at least the planned number of orders was placed, and waits for the
+// operations in flight.
+func (t *traffic) finish(ctx context.Context) error {
+	bounded, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	err := Await(bounded, fmt.Sprintf("%d orders placed", t.plan.Orders), func(context.Context) (bool, string, error) {
+		placed := t.placed.Load()
+		return placed >= int64(t.plan.Orders), fmt.Sprintf("%d", placed), nil
+	})
+	close(t.stop)
+	t.group.Wait()
+	return err
+}
+
+// next draws the n-th operation. All draws happen here, in order, so that a seed repeats them.
+func (t *traffic) next(n int) func(context.Context) {
+	lines := t.lines()
+	fate := t.random.Float64()
+	if t.stocks != nil && t.random.Float64() < t.plan.Reservations {
+		return func(ctx context.Context) { t.reserve(ctx, n, lines, fate) }
+	}
+	return func(ctx context.Context) { t.order(ctx, n, lines, fate < t.plan.Cancels) }
+}
+
+func (t *traffic) lines() []history.Line {
+	lines := make([]history.Line, t.plan.Lines)
+	for i, sku := range t.random.Perm(t.plan.SKUs)[:t.plan.Lines] {
+		lines[i] = history.Line{SKU: skuName(sku), Qty: 1 + t.random.Int64N(t.plan.MaxQty)}
+	}
+	return lines
+}
+
+func skuName(i int) string { return fmt.Sprintf("sku-%03d", i+1) }
+
+func (t *traffic) order(ctx context.Context, n int, lines []history.Line, cancel bool) {
+	request := observe.PlaceRequest{Key: fmt.Sprintf("key-%06d", n), Lines: lines, Amount: 1000}
+	if !t.plan.ServerIDs {
+		request.Order = fmt.Sprintf("order-%06d", n)
+	}
+	client := fmt.Sprintf("client-%02d", n%t.plan.Clients)
+	answer := t.place(ctx, client, request)
+	if cancel && answer.Order != "" {
+		t.count(func() { t.orders.As(client).CancelOrder(ctx, answer.Order) })
+	}
+}
+
+func (t *traffic) place(ctx context.Context, client string, request observe.PlaceRequest) observe.Answer {
+	var answer observe.Answer
+	bounded, cancel := context.WithTimeout(ctx, retries)
+	defer cancel()
+	t.count(func() { answer = t.orders.As(client).PlaceUntil(bounded, request) })
+	t.placed.Add(1)
+	if answer.Outcome == history.OK {
+		t.mu.Lock()
+		t.acked++
+		t.mu.Unlock()
+	}
+	return answer
+}
+
+// reserve tries a reservation over REST; a third each is confirmed, cancelled and abandoned to its expiry.
+func (t *traffic) reserve(ctx context.Context, n int, lines []history.Line, fate float64) {
+	client := t.stocks.As(fmt.Sprintf("client-%02d", n%t.plan.Clients))
+	t.count(func() {
+		answer := client.Reserve(ctx, observe.ReserveRequest{Key: fmt.Sprintf("reserve-%06d", n), Lines: lines})
+		switch {
+		case answer.Outcome != history.OK || fate > 2.0/3:
+		case fate < 1.0/3:
+			client.ConfirmReservation(ctx, answer.Reservation)
+		default:
+			client.ReleaseReservation(ctx, answer.Reservation)
+		}
+	})
+}
+
+// count keeps the number of operations in flight while fn runs.
+func (t *traffic) count(fn func()) {
+	t.mu.Lock()
+	t.flying++
+	t.invoked++
+	t.mu.Unlock()
+	defer func() {
+		t.mu.Lock()
+		t.flying--
+		t.mu.Unlock()
+	}()
+	fn()
+}
+
+// overlapping returns a function that counts the operations in flight at some time after this call.
+func (t *traffic) overlapping() func() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	before := t.invoked - t.flying
+	return func() int {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		return t.invoked - before
+	}
+}
+
+func (t *traffic) counts() (invoked, acked int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.invoked, t.acked
+}
+
+// marked is an order placed for a [Point]. Its id is empty where the service chooses it.
+type marked struct{ key, order string }
+
+func (m marked) is(token string) bool { return token == m.key || (m.order != "" && token == m.order) }
+
+func (m marked) name() string {
+	if m.order != "" {
+		return m.order
+	}
+	return "with key " + m.key
+}
+
+func (t *traffic) mark() marked {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.marks++
+	m := marked{key: fmt.Sprintf("key-marked-%d", t.marks)}
+	if !t.plan.ServerIDs {
+		m.order = fmt.Sprintf("order-marked-%d", t.marks)
+	}
+	return m
+}
+
+// placeMarked places a marked order in the background; finish awaits it.
+func (t *traffic) placeMarked(m marked) {
+	lines := []history.Line{{SKU: skuName(0), Qty: 1}, {SKU: skuName(1), Qty: 1}}[:min(2, t.plan.SKUs)]
+	t.group.Go(func() {
+		t.place(t.ctx, "client-marked", observe.PlaceRequest{Key: m.key, Order: m.order, Lines: lines, Amount: 1000})
+	})
+}
+
+// close ends the traffic of an experiment that was cut short. It may follow finish.
+func (t *traffic) close() {
+	select {
+	case <-t.stop:
+	default:
+		close(t.stop)
+	}
+	t.group.Wait()
+}

@@ -1,0 +1,190 @@
+package ordeal_test
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"net"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	ordeal "github.com/ordeal-chaos/ordeal"
+	"github.com/ordeal-chaos/ordeal/faults"
+	"github.com/ordeal-chaos/ordeal/harness"
+	"github.com/ordeal-chaos/ordeal/harness/check"
+	"github.com/ordeal-chaos/ordeal/services"
+)
+
+func TestMain(m *testing.M) {
+	// Scenarios mostly wait for timers: more of them run at a time than there are cores.
+	if err := flag.Set("test.parallel", "4"); err != nil {
+		panic(err)
+	}
+	harness.Main(m, ordeal.Programs()...)
+}
+
+func sound(options ...ordeal.Option) harness.System { return ordeal.Sound(options...) }
+
+// TestScenarios runs the catalogue on the sound design: every scenario must pass.
+func TestScenarios(t *testing.T) {
+	for _, scenario := range ordeal.Catalogue(sound) {
+		t.Run(scenario.Name, func(t *testing.T) {
+			t.Parallel()
+			require.NoError(t, harness.Run(t.Context(), scenario).Err())
+		})
+	}
+}
+
+// predicted is the anomaly that must be named when a guard is removed; one of them where there are several.
+var predicted = map[string][]string{
+	"inbox-dedup":         {check.DoubleEffect},
+	"outbox":              {check.PhantomEvent},
+	"after-commit-outbox": {check.LostEvent},
+	"conditional-update":  {check.Oversell, check.LostUpdate, check.NegativeStock},
+	"cas-transition":      {check.TerminalOverwritten},
+	"sweeper":             {check.StuckOrder},
+	"dead-letter":         {check.StuckPartition, check.DeadLetterLoss},
+	"idempotency-key":     {check.DuplicateOrder},
+}
+
+// TestGuards removes one guard at a time: the scenario that exposes it must name the predicted anomaly.
+func TestGuards(t *testing.T) {
+	for _, guard := range services.Guards() {
+		t.Run(guard.Name, func(t *testing.T) {
+			t.Parallel()
+			without := func(options ...ordeal.Option) harness.System {
+				return ordeal.Sound(append(options, ordeal.Without(guard.Name))...)
+			}
+			exposed := 0
+			for _, scenario := range ordeal.Catalogue(without) {
+				if !contains(scenario.Exposes, guard.Name) {
+					continue
+				}
+				exposed++
+				scenario.Name += "-without-" + guard.Name
+				result := harness.Run(t.Context(), scenario)
+				require.Equal(t, check.Fail, result.Verdict, "%v", result.Err())
+				assert.True(t, anyOf(result.Anomalies(), predicted[guard.Name]), "named %v, not one of %v", result.Anomalies(), predicted[guard.Name])
+			}
+			require.NotZero(t, exposed, "no scenario exposes %s", guard.Name)
+		})
+	}
+}
+
+func contains(list []string, name string) bool { return anyOf(list, []string{name}) }
+
+func anyOf(list, names []string) bool {
+	for _, have := range list {
+		for _, want := range names {
+			if have == want {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// TestControl leaves the faults out of every scenario and measures all the same: none may then claim
+// to have bitten, and a run whose faults did not bite is unknown.
+func TestControl(t *testing.T) {
+	shared, err := harness.Shared(t.Context())
+	require.NoError(t, err)
+	for _, scenario := range ordeal.Catalogue(sound) {
+		if len(scenario.Faults) == 0 {
+			continue
+		}
+		t.Run(scenario.Name, func(t *testing.T) {
+			t.Parallel()
+			runner := *shared
+			runner.Control, runner.Out = true, t.TempDir()
+			result := runner.Run(t.Context(), scenario)
+			require.NoError(t, result.Error)
+			shown := result.Report()
+			require.Len(t, shown.Faults, len(scenario.Faults.Faults()))
+			for _, fault := range shown.Faults {
+				assert.False(t, fault.Bit, "%s on %s: %s", fault.Name, fault.Link, fault.Evidence)
+			}
+			assert.Equal(t, check.Unknown, result.Verdict)
+		})
+	}
+}
+
+// TestIdleLink breaks a link that nobody uses: the fault cannot bite, and the run proves nothing.
+func TestIdleLink(t *testing.T) {
+	t.Parallel()
+	result := harness.Run(t.Context(), harness.Scenario{
+		Name: "idle-link", System: ordeal.Sound(),
+		Faults: harness.Schedule{harness.During(0, 300*time.Millisecond, faults.Down("client->stock"))},
+	})
+	require.NoError(t, result.Error)
+	assert.Equal(t, check.Unknown, result.Verdict)
+	assert.Contains(t, strings.Join(result.Judgement.Reasons, "\n"), "down")
+}
+
+// detour is a fault that walks round a link: it opens one connection straight to a server.
+type detour struct{ node string }
+
+func (detour) Name() string                               { return "detour" }
+func (d detour) Target() string                           { return d.node }
+func (d detour) Validate(t harness.Topology) error        { return t.CheckNode(d.node) }
+func (d detour) Prepare(e *harness.Env) harness.Injection { return &detouring{detour: d, env: e} }
+
+type detouring struct {
+	detour
+	env *harness.Env
+	bit bool
+}
+
+func (d *detouring) Inject(ctx context.Context) error {
+	server, ok := d.env.Node(d.node).(interface{ Addr() string })
+	if !ok {
+		return fmt.Errorf("%s has no address", d.node)
+	}
+	connection, err := (&net.Dialer{}).DialContext(ctx, "tcp", server.Addr())
+	if err != nil {
+		return err
+	}
+	d.bit = true
+	return connection.Close()
+}
+
+func (d *detouring) Heal(context.Context) error { return nil }
+func (d *detouring) Evidence() harness.Evidence {
+	return harness.Evidence{Bit: d.bit, Effect: "connected"}
+}
+
+// TestBypass makes one connection round its link, to each kind of server: the run is unknown, whatever
+// else it showed.
+func TestBypass(t *testing.T) {
+	for _, node := range []string{"postgres", "kafka-1"} {
+		t.Run(node, func(t *testing.T) {
+			t.Parallel()
+			result := harness.Run(t.Context(), harness.Scenario{
+				Name: "bypass-" + node, System: ordeal.Sound(),
+				Faults: harness.Schedule{harness.During(0, 100*time.Millisecond, detour{node})},
+			})
+			require.NoError(t, result.Error)
+			assert.Equal(t, check.Unknown, result.Verdict)
+			assert.Contains(t, strings.Join(result.Judgement.Reasons, "\n"), "no-bypass")
+		})
+	}
+}
+
+// TestJudgedAgain judges a saved history a second time: the same verdict and the same anomalies.
+func TestJudgedAgain(t *testing.T) {
+	t.Parallel()
+	scenario := ordeal.Catalogue(func(options ...ordeal.Option) harness.System {
+		return ordeal.Sound(append(options, ordeal.Without("inbox-dedup"))...)
+	})[1]
+	scenario.Name = "judged-again"
+	result := harness.Run(t.Context(), scenario)
+	require.Equal(t, check.Fail, result.Verdict)
+	_, again, err := check.JudgeFile(filepath.Join(result.Dir, "history.jsonl"), check.OrderAndStock)
+	require.NoError(t, err)
+	assert.Equal(t, result.Judgement, again)
+}

@@ -1,0 +1,27 @@
+// Package services owns the names of the removable guards of the reference order and stock services.
+//
+// The services themselves are [github.com/ordeal-chaos/ordeal/services/order] and
+// [github.com/ordeal-chaos/ordeal/services/stock]: plain programs over Postgres and Kafka that know
+// nothing of the harness. Both are configured by environment variables only. Durations are in Go's
+// notation ("250ms"); a wrong value stops the program with one line that names the variable and exit code 64.
+//
+//	INSTANCE           name of this process in logs and connections  (default: the service's name)
+//	HTTP_ADDR          address to serve HTTP on                      (required)
+//	DATABASE_URL       Postgres URL of this service's own database   (required)
+//	KAFKA_BROKERS      comma-separated bootstrap addresses           (required)
+//	STOCK_URL          order only: base URL of the stock service     (default: none, products are not checked)
+//	WITHOUT            comma-separated guards to remove              (default: none)
+//	ORDER_TTL          order only: age at which PENDING is cancelled (default: 4s)
+//	SWEEP_INTERVAL     pause between sweeps                          (default: 100ms)
+//	RESERVATION_TTL    stock only: life of a reservation without order (default: 3s)
+//	RETRY_ATTEMPTS     attempts of a record before its dead letter   (default: 4)
+//	RETRY_BACKOFF      pause after the first failure, then doubling  (default: 50ms)
+//	LOCK_TIMEOUT       longest wait for a row lock                   (default: 200ms)
+//	RELAY_POLL         pause between polls of the outbox             (default: 25ms)
+//	PRODUCT_CACHE_TTL  order only: life of a product look-up         (default: 200ms; 0s asks every time)
+//	SESSION_TIMEOUT    consumer group session and rebalance timeout  (default: 2s)
+//
+// GET /ready answers 200 once the database is up and the consumer group was joined. The tables are
+// created at start when they are missing; the topics order-events, stock-events, dlt-order-events and
+// dlt-stock-events are made by whoever runs the services, which wait for them.
+package services

@@ -1,0 +1,202 @@
+package broker
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+)
+
+const (
+	joinBackoff  = 100 * time.Millisecond
+	leaveTimeout = 500 * time.Millisecond
+	stopTimeout  = 500 * time.Millisecond // for the record in progress
+	commitEvery  = 20 * time.Millisecond
+)
+
+// ConsumerConfig describes a consumer. All fields are required.
+type ConsumerConfig struct {
+	Brokers        []string
+	ClientID       string
+	Group          string
+	Topic          string
+	SessionTimeout time.Duration // also the rebalance timeout
+	// Handle does what a record asks for. It returns nil when the record is done with, and an error only when
+	// ctx ended first, because the partition was taken away or the program stops: then it should return within half
+	// a second. Records of one partition come one at a time, in order.
+	Handle func(context.Context, Record) error
+	Log    *slog.Logger
+}
+
+// Consumer is a member of a consumer group. It commits an offset after the record's effect, so a record can come
+// again. It uses kafka.ConsumerGroup and not a group kafka.Reader: a Reader sends the commits of an ended
+// generation under the next one, where they rewind what the new owner of the partition committed (kafka-go #1308).
+type Consumer struct {
+	cfg    ConsumerConfig
+	joined atomic.Bool
+}
+
+// NewConsumer returns a consumer that starts with Run.
+func NewConsumer(cfg ConsumerConfig) *Consumer { return &Consumer{cfg: cfg} }
+
+// Joined reports whether the group was joined at least once.
+func (c *Consumer) Joined() bool { return c.joined.Load() }
+
+// Run consumes until ctx is done, through every error, and then leaves the group. The topic must exist: a group
+// that is joined before has no partitions and is not told when they appear.
+func (c *Consumer) Run(ctx context.Context) {
+	sockets := newSockets()
+	defer sockets.Close()
+	group, err := kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{
+		ID:                c.cfg.Group,
+		Brokers:           c.cfg.Brokers,
+		Topics:            []string{c.cfg.Topic},
+		Dialer:            &kafka.Dialer{ClientID: c.cfg.ClientID, Timeout: dialTimeout, DialFunc: sockets.Dial},
+		HeartbeatInterval: c.cfg.SessionTimeout / 10,
+		SessionTimeout:    c.cfg.SessionTimeout,
+		RebalanceTimeout:  c.cfg.SessionTimeout,
+		JoinGroupBackoff:  joinBackoff,
+		StartOffset:       kafka.FirstOffset,
+		Timeout:           c.cfg.SessionTimeout,
+	})
+	if err != nil {
+		c.cfg.Log.Error("configure consumer group", "error", err)
+		return
+	}
+	for {
+		generation, err := group.Next(ctx)
+		if ctx.Err() != nil {
+			break
+		}
+		if err != nil {
+			c.cfg.Log.Warn("join consumer group", "group", c.cfg.Group, "error", err)
+			continue // the group pauses for joinBackoff itself
+		}
+		c.serve(generation)
+		c.joined.Store(true)
+	}
+	// Leaving lets the others take over at once, but a stalled link must not keep the program from ending.
+	abandon := time.AfterFunc(stopTimeout+leaveTimeout, sockets.Close)
+	defer abandon.Stop()
+	_ = group.Close() // always nil
+}
+
+// serve starts one worker for each partition of a generation, and a committer. The generation ends, and the next can
+// begin, when all of them have returned.
+func (c *Consumer) serve(generation *kafka.Generation) {
+	positions := &positions{next: map[int]int64{}}
+	var workers sync.WaitGroup
+	assignments := generation.Assignments[c.cfg.Topic]
+	workers.Add(len(assignments))
+	for _, assignment := range assignments {
+		generation.Start(func(ctx context.Context) {
+			defer workers.Done()
+			c.work(ctx, assignment, positions)
+		})
+	}
+	generation.Start(func(ctx context.Context) {
+		ticker := time.NewTicker(commitEvery)
+		defer ticker.Stop()
+		for ctx.Err() == nil {
+			select {
+			case <-ctx.Done():
+				workers.Wait()
+			case <-ticker.C:
+			}
+			// Errors need no answer: the position stays dirty, or the generation is over and records come again.
+			if err := positions.commit(c.cfg.Topic, generation.CommitOffsets); err != nil {
+				c.cfg.Log.Warn("commit offsets", "group", c.cfg.Group, "error", err)
+			}
+		}
+	})
+	c.cfg.Log.Info("joined consumer group", "group", c.cfg.Group, "generation", generation.ID, "partitions", len(assignments))
+}
+
+// work handles the records of one partition until the generation ends.
+func (c *Consumer) work(generation context.Context, assignment kafka.PartitionAssignment, positions *positions) {
+	// The context of a generation is of kafka-go's own type, for which each derived one would start a goroutine.
+	ctx, cancel := context.WithCancel(generation)
+	defer cancel()
+	sockets := newSockets()
+	stopSockets := context.AfterFunc(ctx, sockets.Close) // ends reads at once, which kafka-go would let wait for seconds
+	defer stopSockets()
+	defer sockets.Close()
+
+	reader := kafka.NewReader(kafka.ReaderConfig{
+		Brokers:          c.cfg.Brokers,
+		Topic:            c.cfg.Topic,
+		Partition:        assignment.ID,
+		Dialer:           &kafka.Dialer{ClientID: c.cfg.ClientID, Timeout: dialTimeout, DialFunc: sockets.Dial},
+		MinBytes:         1,
+		MaxBytes:         1 << 20,
+		MaxWait:          100 * time.Millisecond,
+		ReadBatchTimeout: time.Second,
+		ReadBackoffMin:   20 * time.Millisecond,
+		ReadBackoffMax:   250 * time.Millisecond,
+		ReadLagInterval:  -1,
+	})
+	defer reader.Close() //nolint:errcheck // always nil
+	if err := reader.SetOffset(assignment.Offset); err != nil {
+		c.cfg.Log.Error("set offset", "partition", assignment.ID, "error", err)
+	}
+	for ctx.Err() == nil {
+		message, err := reader.FetchMessage(ctx)
+		if err != nil {
+			if ctx.Err() == nil { // the reader connects again by itself, with its own backoff
+				c.cfg.Log.Warn("fetch", "topic", c.cfg.Topic, "partition", assignment.ID, "error", err)
+			}
+			continue
+		}
+		if err := c.cfg.Handle(ctx, toRecord(message)); err != nil {
+			return
+		}
+		positions.advance(assignment.ID, message.Offset+1)
+	}
+}
+
+func toRecord(m kafka.Message) Record {
+	headers := make([]Header, len(m.Headers))
+	for i, h := range m.Headers {
+		headers[i] = Header{Key: h.Key, Value: h.Value}
+	}
+	return Record{
+		Topic: m.Topic, Partition: int32(m.Partition), Offset: m.Offset,
+		Key: m.Key, Headers: headers, Value: m.Value,
+	}
+}
+
+// positions are the offsets to commit, by partition.
+type positions struct {
+	mu   sync.Mutex
+	next map[int]int64 // not committed yet
+}
+
+func (p *positions) advance(partition int, offset int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.next[partition] = offset
+}
+
+func (p *positions) commit(topic string, send func(map[string]map[int]int64) error) error {
+	p.mu.Lock()
+	dirty := p.next
+	p.next = map[int]int64{}
+	p.mu.Unlock()
+	if len(dirty) == 0 {
+		return nil
+	}
+	err := send(map[string]map[int]int64{topic: dirty})
+	if err != nil {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		for partition, offset := range dirty {
+			if _, newer := p.next[partition]; !newer {
+				p.next[partition] = offset
+			}
+		}
+	}
+	return err
+}

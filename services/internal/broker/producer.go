@@ -1,0 +1,141 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+)
+
+const (
+	dialTimeout    = time.Second
+	produceTimeout = 2 * time.Second
+	// metadataTTL bounds how long a moved leader is looked for at its old place.
+	metadataTTL = 500 * time.Millisecond
+)
+
+// Producer produces with acks=all, one request at a time for each partition. It uses kafka.Client and not
+// kafka.Writer, because a Writer goes on sending after its context ended and so overtakes what comes later.
+type Producer struct {
+	client    *kafka.Client
+	transport *kafka.Transport
+	stop      context.CancelFunc
+
+	mu         sync.Mutex
+	partitions map[string]int32 // by topic; known ones only
+}
+
+// NewProducer returns a producer. It connects on demand.
+func NewProducer(brokers []string, clientID string) *Producer {
+	ctx, stop := context.WithCancel(context.Background())
+	transport := &kafka.Transport{
+		Dial:        (&net.Dialer{Timeout: dialTimeout}).DialContext,
+		DialTimeout: dialTimeout,
+		MetadataTTL: metadataTTL,
+		ClientID:    clientID,
+		Context:     ctx,
+	}
+	return &Producer{
+		client:     &kafka.Client{Addr: kafka.TCP(brokers...), Timeout: produceTimeout, Transport: transport},
+		transport:  transport,
+		stop:       stop,
+		partitions: map[string]int32{},
+	}
+}
+
+// Close ends the producer's connections.
+func (p *Producer) Close() {
+	p.transport.CloseIdleConnections()
+	p.stop()
+}
+
+// Partitions returns how many partitions topic has; an error when that is not known, as when the topic is missing.
+func (p *Producer) Partitions(ctx context.Context, topic string) (int32, error) {
+	p.mu.Lock()
+	n := p.partitions[topic]
+	p.mu.Unlock()
+	if n > 0 {
+		return n, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, produceTimeout)
+	defer cancel()
+	metadata, err := p.client.Metadata(ctx, &kafka.MetadataRequest{Topics: []string{topic}})
+	if err != nil {
+		return 0, fmt.Errorf("look up topic %s: %w", topic, err)
+	}
+	for _, t := range metadata.Topics {
+		if t.Name == topic {
+			if t.Error != nil {
+				return 0, fmt.Errorf("look up topic %s: %w", topic, t.Error)
+			}
+			n = int32(len(t.Partitions))
+		}
+	}
+	if n == 0 {
+		return 0, fmt.Errorf("look up topic %s: %w", topic, kafka.UnknownTopicOrPartition)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.partitions[topic] = n
+	return n, nil
+}
+
+// PartitionFor returns the partition that m belongs to.
+func (p *Producer) PartitionFor(ctx context.Context, m Message) (int32, error) {
+	n, err := p.Partitions(ctx, m.Topic)
+	if err != nil {
+		return 0, err
+	}
+	return partitionOf(m, n), nil
+}
+
+// Produce appends messages to one partition, in order, and waits for the acknowledgement of all in-sync replicas.
+// After an error it is unknown whether the messages are in the log, or will be.
+func (p *Producer) Produce(ctx context.Context, topic string, partition int32, messages []Message) error {
+	ctx, cancel := context.WithTimeout(ctx, produceTimeout)
+	defer cancel()
+	now := time.Now()
+	records := make([]kafka.Record, len(messages))
+	for i, m := range messages {
+		headers := make([]kafka.Header, len(m.Headers))
+		for j, h := range m.Headers {
+			headers[j] = kafka.Header{Key: h.Key, Value: h.Value}
+		}
+		records[i] = kafka.Record{Time: now, Key: kafka.NewBytes(m.Key), Value: kafka.NewBytes(m.Value), Headers: headers}
+	}
+	response, err := p.client.Produce(ctx, &kafka.ProduceRequest{
+		Topic:        topic,
+		Partition:    int(partition),
+		RequiredAcks: kafka.RequireAll,
+		Records:      kafka.NewRecordReader(records...),
+	})
+	if err == nil {
+		err = response.Error
+	}
+	if err != nil {
+		if errors.Is(err, kafka.UnknownTopicOrPartition) {
+			p.forget(topic)
+		}
+		return fmt.Errorf("produce to %s/%d: %w", topic, partition, err)
+	}
+	return nil
+}
+
+// ProduceOne appends one message to the partition it belongs to.
+func (p *Producer) ProduceOne(ctx context.Context, m Message) error {
+	partition, err := p.PartitionFor(ctx, m)
+	if err != nil {
+		return err
+	}
+	return p.Produce(ctx, m.Topic, partition, []Message{m})
+}
+
+func (p *Producer) forget(topic string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.partitions, topic)
+}

@@ -1,0 +1,90 @@
+// Package events owns the events that the two services exchange: their types, topics and encoding.
+package events
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+)
+
+// Topics, and the prefix that makes the name of a topic's dead-letter topic.
+const (
+	OrderEvents      = "order-events"
+	StockEvents      = "stock-events"
+	DeadLetterPrefix = "dlt-"
+)
+
+// Types of events: the first three are produced by order, the others by stock.
+const (
+	OrderPlaced    = "OrderPlaced"
+	OrderConfirmed = "OrderConfirmed"
+	OrderCancelled = "OrderCancelled"
+	StockReserved  = "StockReserved"
+	StockRejected  = "StockRejected"
+)
+
+// Names of record headers.
+const (
+	HeaderID   = "event_id"
+	HeaderType = "event_type"
+)
+
+// ErrInvalid is wrapped by every error that says that a record holds no valid event: trying again cannot help.
+var ErrInvalid = errors.New("invalid event")
+
+// Event is one fact about one order. Version is the version of the order (or of the answer) it announces.
+type Event struct {
+	ID         string `json:"eventId"`
+	Type       string `json:"type"`
+	OrderID    string `json:"orderId"`
+	Version    int    `json:"version"`
+	Reason     string `json:"reason,omitempty"`
+	Lines      []Line `json:"lines"`
+	PaymentAmt *int64 `json:"paymentAmt,omitempty"` // of order events
+}
+
+// Line is one line of an order: Qty units of one product. LineNo counts from 1.
+type Line struct {
+	LineNo    int    `json:"lineNo"`
+	ProductID string `json:"productId"`
+	Qty       int64  `json:"qty"`
+}
+
+// NewID returns an id that no other event, order or reservation has.
+func NewID() string { return uuid.NewString() }
+
+// Encode returns the record value of e.
+func (e Event) Encode() []byte {
+	value, err := json.Marshal(e)
+	if err != nil {
+		panic(err) // strings and integers always encode
+	}
+	return value
+}
+
+// Decode reads a record value. The error wraps ErrInvalid.
+func Decode(value []byte) (Event, error) {
+	var e Event
+	if err := json.Unmarshal(value, &e); err != nil {
+		return Event{}, fmt.Errorf("%w: decode value: %w", ErrInvalid, err)
+	}
+	switch e.Type {
+	case OrderPlaced, OrderConfirmed, OrderCancelled, StockReserved, StockRejected:
+	default:
+		return e, fmt.Errorf("%w: unknown type %q", ErrInvalid, e.Type)
+	}
+	if e.ID == "" || e.OrderID == "" {
+		return e, fmt.Errorf("%w: an event needs eventId and orderId", ErrInvalid)
+	}
+	if len(e.Lines) == 0 {
+		return e, fmt.Errorf("%w: no lines", ErrInvalid)
+	}
+	for _, line := range e.Lines {
+		if line.ProductID == "" || line.Qty < 1 {
+			return e, fmt.Errorf("%w: line %d: %d of product %q", ErrInvalid, line.LineNo, line.Qty, line.ProductID)
+		}
+	}
+	return e, nil
+}

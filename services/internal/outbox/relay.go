@@ -1,0 +1,245 @@
+package outbox
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ordeal-chaos/ordeal/services/internal/broker"
+	"github.com/ordeal-chaos/ordeal/services/internal/db"
+)
+
+const (
+	// relayLock is the advisory lock that one relay among all replicas holds for a transaction.
+	relayLock = 7_246_002
+	pageSize  = 100
+
+	// The lease is the relay's transaction. The server ends it when it idles, so that a paused holder loses it;
+	// a holder that waits for a slow broker keeps it up.
+	leaseTimeout = time.Second
+	keepAlive    = 250 * time.Millisecond
+	pageTimeout  = 10 * time.Second
+
+	backoffMin = 20 * time.Millisecond
+	backoffMax = 250 * time.Millisecond
+)
+
+// Relay publishes outbox rows in the order of their ids within each partition, at least once. It looks for rows by
+// their status and never by a cursor, so that a row that commits late is not skipped; and every failed produce
+// is unknown, so its rows stay unpublished and are produced again.
+type Relay struct {
+	publisher *Publisher
+	db        *db.DB
+	poll      time.Duration
+}
+
+// OpenRelay returns the relay of publisher for the outbox in the database at url, where it keeps a connection of its own.
+func OpenRelay(ctx context.Context, publisher *Publisher, url, name string, poll time.Duration) (*Relay, error) {
+	own, err := db.Open(ctx, url, db.Options{
+		Name: name + " relay", Timeout: pageTimeout, IdleTimeout: leaseTimeout, Connections: 1,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &Relay{publisher: publisher, db: own, poll: poll}, nil
+}
+
+// Close ends the relay's connection; Run must have returned. It waits until ctx is done, at most.
+func (r *Relay) Close(ctx context.Context) { r.db.Close(ctx) }
+
+// Run publishes until ctx is done.
+func (r *Relay) Run(ctx context.Context) {
+	backoff := backoffMin
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-r.publisher.wake:
+		case <-timer.C:
+		}
+		err := r.pass(ctx)
+		switch {
+		case err == nil:
+			backoff = backoffMin
+			timer.Reset(r.poll)
+		case ctx.Err() == nil:
+			r.log().Warn("relay outbox", "error", err)
+			// A wake-up must not turn an outage into a busy loop.
+			timer.Reset(backoff)
+			select {
+			case <-ctx.Done():
+				return
+			case <-timer.C:
+			}
+			backoff = min(2*backoff, backoffMax)
+			timer.Reset(0)
+		}
+	}
+}
+
+func (r *Relay) log() *slog.Logger { return r.publisher.log }
+
+// target is one partition of a topic.
+type target struct {
+	topic     string
+	partition int32
+}
+
+// pass goes through the unpublished rows once, a page and a transaction at a time. A partition that failed is
+// left out of the rest of the pass: its later rows must not overtake, and its backlog must not hold up the others.
+func (r *Relay) pass(ctx context.Context) error {
+	failed := map[target]error{}
+	for after := int64(0); ; {
+		last, err := r.page(ctx, after, failed)
+		if err != nil {
+			return err
+		}
+		if last == 0 {
+			break
+		}
+		after = last
+	}
+	var errs []error
+	for _, err := range failed {
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// errIdle rolls back a page that has nothing to write.
+var errIdle = errors.New("nothing to publish")
+
+// page publishes the first page of rows after an id, and returns the page's last id, or 0 when there is no further page.
+func (r *Relay) page(ctx context.Context, after int64, failed map[target]error) (last int64, err error) {
+	err = r.db.Transact(ctx, func(ctx context.Context, tx *db.Tx) error {
+		rows, err := r.lease(ctx, tx, after)
+		if err != nil {
+			return err
+		}
+		if len(rows) == pageSize {
+			last = rows[len(rows)-1].id
+		}
+		published, err := r.produce(ctx, tx, rows, failed)
+		if err != nil {
+			return err
+		}
+		if len(published) == 0 {
+			return errIdle
+		}
+		batch := tx.Batch()
+		batch.Queue(`update outbox set published_at = clock_timestamp() where id = any($1)`, published)
+		return tx.Send(ctx, batch)
+	})
+	if err != nil && !errors.Is(err, errIdle) {
+		return 0, err
+	}
+	return last, nil
+}
+
+// lease takes the lock for the transaction and reads a page of unpublished rows. Without the lock there are none.
+// The rows are read by a later statement than the lock, and so see what the lock's last holder marked.
+func (r *Relay) lease(ctx context.Context, tx *db.Tx, after int64) ([]row, error) {
+	var held bool
+	var page []row
+	batch := tx.Batch()
+	batch.Queue(`select pg_try_advisory_xact_lock($1)`, relayLock).QueryRow(func(row pgx.Row) error {
+		return row.Scan(&held)
+	})
+	batch.Queue(`select id, topic, partition, key, raw_key, headers, payload from outbox
+		where published_at is null and id > $1 order by id limit $2`, after, pageSize).Query(func(rows pgx.Rows) error {
+		for rows.Next() {
+			r, err := scan(rows)
+			if err != nil {
+				return err
+			}
+			page = append(page, r)
+		}
+		return nil
+	})
+	if err := tx.Send(ctx, batch); err != nil {
+		return nil, fmt.Errorf("read outbox: %w", err)
+	}
+	if !held {
+		return nil, nil
+	}
+	return page, nil
+}
+
+// produce produces rows, in order within each partition, and returns the ids of those that were acknowledged. The
+// partitions that were not are added to failed. The error is about the lease.
+func (r *Relay) produce(ctx context.Context, tx *db.Tx, rows []row, failed map[target]error) ([]int64, error) {
+	parts := map[target][]row{}
+	for _, row := range rows {
+		partition, err := r.publisher.producer.PartitionFor(ctx, row.message)
+		t := target{row.message.Topic, partition}
+		if err != nil {
+			t.partition = -1
+			failed[t] = err
+		}
+		if failed[t] == nil {
+			parts[t] = append(parts[t], row)
+		}
+	}
+	if len(parts) == 0 {
+		return nil, nil
+	}
+	var (
+		mu        sync.Mutex
+		published []int64
+		producing sync.WaitGroup
+	)
+	for t, rows := range parts {
+		producing.Go(func() {
+			messages := make([]broker.Message, len(rows))
+			for i, row := range rows {
+				messages[i] = row.message
+			}
+			err := r.publisher.producer.Produce(ctx, t.topic, t.partition, messages)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				failed[t] = err
+				return
+			}
+			for _, row := range rows {
+				published = append(published, row.id)
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		producing.Wait()
+	}()
+	err := keepLease(ctx, tx, done)
+	slices.SortFunc(published, cmp.Compare[int64])
+	return published, err
+}
+
+// keepLease keeps the transaction from idling until done is closed, which it awaits in any case.
+func keepLease(ctx context.Context, tx *db.Tx, done <-chan struct{}) error {
+	ticker := time.NewTicker(keepAlive)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-done:
+			return nil
+		case <-ticker.C:
+			batch := tx.Batch()
+			batch.Queue(`select 1`)
+			if err := tx.Send(ctx, batch); err != nil {
+				<-done
+				return fmt.Errorf("keep outbox lease: %w", err)
+			}
+		}
+	}
+}
