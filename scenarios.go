@@ -122,7 +122,7 @@ func Catalogue(system func(...Option) harness.System) []harness.Scenario {
 			System: system(),
 			Faults: harness.Schedule{
 				harness.During(300*time.Millisecond, 2*s, faults.Latency("order->postgres", 20*time.Millisecond, 10*time.Millisecond)),
-				harness.During(300*time.Millisecond, 2*s, faults.Bandwidth("order->kafka-1", 4)),
+				harness.During(300*time.Millisecond, 2*s, faults.Bandwidth("order->kafka-1", 2)),
 			},
 		},
 		{
@@ -193,7 +193,7 @@ func Catalogue(system func(...Option) harness.System) []harness.Scenario {
 			Faults: harness.Schedule{
 				harness.During(300*time.Millisecond, 3*s, faults.Latency("stock->kafka-1", 40*time.Millisecond, 20*time.Millisecond)),
 				harness.During(800*time.Millisecond, 1*s, faults.Kill("stock")),
-				harness.During(1*s, 1*s, faults.Down("order->stock")),
+				harness.During(400*time.Millisecond, 1*s, faults.Down("order->stock")),
 			},
 		},
 	}

@@ -8,7 +8,7 @@ import (
 	"github.com/ordeal-chaos/ordeal/harness/link"
 )
 
-// Bandwidth lets so many thousand bytes a second pass the links, in each direction.
+// Bandwidth lets so many thousand bytes a second pass each connection of the links, in each direction.
 func Bandwidth(pattern string, kiloBytes int64) harness.Fault {
 	// Toxiproxy's pace is uneven within a window this short.
 	limit := 1.5 * 1000 * float64(kiloBytes)
@@ -18,11 +18,12 @@ func Bandwidth(pattern string, kiloBytes int64) harness.Fault {
 			return undo, err
 		},
 		judge: func(_, during link.Measure) harness.Evidence {
+			limit := limit * float64(during.Conns)
 			wait := max(during.Request.Wait, during.Response.Wait)
 			return harness.Evidence{
-				Bit: wait >= 100*time.Millisecond && during.Request.Rate <= limit && during.Response.Rate <= limit,
-				Effect: fmt.Sprintf("bytes waited up to %v; %.1f KB/s of requests and %.1f KB/s of responses passed",
-					milliseconds(wait), during.Request.Rate/1000, during.Response.Rate/1000),
+				Bit: wait >= 200*time.Millisecond && during.Request.Rate <= limit && during.Response.Rate <= limit,
+				Effect: fmt.Sprintf("bytes waited up to %v; %.1f KB/s of requests and %.1f KB/s of responses passed on %d connections",
+					milliseconds(wait), during.Request.Rate/1000, during.Response.Rate/1000, during.Conns),
 			}
 		},
 	}

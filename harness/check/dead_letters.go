@@ -122,7 +122,8 @@ func (s *deadLetterSearch) whole(letter *Record) {
 		return
 	}
 	s.finding.Examined++
-	damage, events := "", []int64{letter.Seq}
+	var damage string
+	events := []int64{letter.Seq}
 	switch original := s.original(letter); {
 	case letter.Origin == nil:
 		damage = "its headers do not say which record it keeps"

@@ -2,6 +2,7 @@ package check
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -116,7 +117,7 @@ func TestAnUnfinishedDrainIsUnknown(t *testing.T) {
 	}
 	late := map[string]bool{MissingDeduction: true, LeakedReservation: true, LostEvent: true, DeadLetterLoss: true}
 	for _, bug := range bugs() {
-		if !late[bug.name] && !(len(bug.name) > 6 && bug.name[:6] == "stuck-") {
+		if !late[bug.name] && !strings.HasPrefix(bug.name, "stuck-") {
 			continue
 		}
 		for name, change := range drains {

@@ -36,17 +36,6 @@ func (v *View) producer(topic string) string {
 	return ""
 }
 
-// groups are the consumer groups of a topic.
-func (v *View) groups(topic string) []string {
-	var groups []string
-	for _, service := range v.services() {
-		if slices.Contains(service.Consumes, topic) && service.Group != "" {
-			groups = append(groups, service.Group)
-		}
-	}
-	return groups
-}
-
 // clientOf says whether a link starts at a replica of the service: "stock-2->postgres" is of stock.
 func clientOf(link, service string) bool {
 	client, _, _ := strings.Cut(link, "->")

@@ -311,22 +311,26 @@ type PayloadLine struct {
 	Qty       int64  `json:"qty"`
 }
 
-// Probe, Fault, Process and Phase are the harness's own events with their marks.
-type (
-	Probe struct {
-		Mark
-		history.Probe
-	}
-	Fault struct {
-		Mark
-		history.Fault
-	}
-	Process struct {
-		Mark
-		history.Process
-	}
-	Phase struct {
-		Mark
-		history.Phase
-	}
-)
+// Probe is a measurement of the harness, with its mark.
+type Probe struct {
+	Mark
+	history.Probe
+}
+
+// Fault is one stage of a fault, with its mark.
+type Fault struct {
+	Mark
+	history.Fault
+}
+
+// Process is a change in the life of a process, with its mark.
+type Process struct {
+	Mark
+	history.Process
+}
+
+// Phase is the start of a part of the run, with its mark.
+type Phase struct {
+	Mark
+	history.Phase
+}

@@ -277,6 +277,7 @@ func TestAFullQueueStopsReadingAndLosesNothing(t *testing.T) {
 	})
 	w := l.Watch()
 	require.Eventually(t, func() bool { return w.Measure().Request.Offered >= 4<<20 }, 5*time.Second, time.Millisecond)
+	time.Sleep(100 * time.Millisecond)
 	assert.Less(t, w.Measure().Request.Offered, int64(5<<20))
 	heal()
 	got, err := io.ReadAll(c)

@@ -13,6 +13,8 @@ type Measure struct {
 	// reached, Refused those that were already on their way when the link began to refuse. What the kernel
 	// refuses is not seen here, and therefore not counted.
 	Opened, DialFailed, Refused int64
+	// Conns counts the connections that were open when the window began or opened within it.
+	Conns int64
 	// Reset counts connections that the link reset on demand; Cut those that ended in the middle of a
 	// message, by limit_data, or because a toxic could not be healed.
 	Reset, Cut        int64
@@ -62,6 +64,7 @@ type stats struct {
 type Window struct {
 	link  *Link
 	began time.Time
+	open  int64 // connections when it began
 
 	// Guarded by the link's stats.
 	counts  counts
@@ -74,7 +77,9 @@ type Window struct {
 
 // Watch begins measuring.
 func (l *Link) Watch() *Window {
-	w := &Window{link: l, began: time.Now()}
+	l.mu.Lock()
+	w := &Window{link: l, began: time.Now(), open: int64(len(l.conns))}
+	l.mu.Unlock()
 	s := &l.stats
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -118,6 +123,7 @@ func (w *Window) Measure() Measure {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	m.Opened = s.counts.opened - w.counts.opened
+	m.Conns = w.open + m.Opened
 	m.DialFailed = s.counts.dialFailed - w.counts.dialFailed
 	m.Refused = s.counts.refused - w.counts.refused
 	m.Reset = s.counts.reset - w.counts.reset

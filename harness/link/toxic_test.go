@@ -3,6 +3,7 @@ package link_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"sync"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/ordeal-chaos/ordeal/harness/history"
 	"github.com/ordeal-chaos/ordeal/harness/link"
+	"github.com/ordeal-chaos/ordeal/harness/wire"
 )
 
 func TestLatencyDelaysUntilHealed(t *testing.T) {
@@ -39,19 +41,28 @@ func TestLatencyDelaysUntilHealed(t *testing.T) {
 func TestHealingLatencyLosesNothingUnderTraffic(t *testing.T) {
 	l := open(t, link.Config{Upstream: serve(t, echo)})
 	c := dial(t, l.Addr())
-	sent := make([]byte, 8<<20)
-	for i := range sent {
-		sent[i] = byte(i * 7 >> 3)
+	var sent []byte
+	for i := range 1 << 16 {
+		sent = fmt.Appendf(sent, "%08d", i)
 	}
+	healed := make(chan struct{})
 	var wait sync.WaitGroup
 	wait.Go(func() {
-		_, _ = c.Write(sent)
+		for rest := sent; len(rest) > 0; { // until every heal has happened in the midst of traffic
+			n := min(1<<10, len(rest))
+			_, _ = c.Write(rest[:n])
+			rest = rest[n:]
+			time.Sleep(100 * time.Microsecond)
+		}
+		<-healed
 		_ = c.CloseWrite()
 	})
 	wait.Go(func() {
-		for range 10 {
-			heal, err := l.Toxic(link.Latency{Delay: 3 * time.Millisecond, Jitter: 2 * time.Millisecond})
+		defer close(healed)
+		for range 5 {
+			heal, err := l.Toxic(link.Latency{Delay: 6 * time.Millisecond, Jitter: 2 * time.Millisecond})
 			if assert.NoError(t, err) {
+				time.Sleep(10 * time.Millisecond)
 				assert.NoError(t, heal(within(t)))
 			}
 		}
@@ -192,4 +203,21 @@ func TestToxicsThatWouldCrashAreRefused(t *testing.T) {
 		_, err := l.Toxic(bad)
 		assert.ErrorContains(t, err, "add toxic to link a->b", "%#v", bad)
 	}
+}
+
+func TestWhatAToxicHoldsWhenItsConnectionIsResetNeverLeft(t *testing.T) {
+	recorded := new(events)
+	l := open(t, link.Config{Protocol: wire.HTTP, Record: recorded.record, Upstream: serve(t, func(c *net.TCPConn) {
+		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+		_, _ = io.Copy(io.Discard, c)
+	})})
+	_, err := l.Toxic(link.Latency{Direction: history.Response, Delay: time.Minute})
+	require.NoError(t, err)
+	w := l.Watch()
+	_, err = io.WriteString(dial(t, l.Addr()), "GET / HTTP/1.1\r\n\r\n")
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return w.Measure().Response.Wait > 20*time.Millisecond }, 5*time.Second, time.Millisecond)
+	require.Equal(t, 1, l.Reset())
+	require.NoError(t, l.Close())
+	assert.Empty(t, recorded.where(func(w history.Wire) bool { return w.Direction == history.Response }))
 }

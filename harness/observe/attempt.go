@@ -30,6 +30,9 @@ func newHTTP(config ClientConfig) *http.Client {
 	return &http.Client{
 		Transport: &http.Transport{
 			DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+				// The transport lets a dial go on after the attempt that it was for has ended.
+				ctx, cancel := context.WithTimeout(ctx, config.Timeout)
+				defer cancel()
 				conn, err := dial(ctx, network, addr)
 				if err != nil {
 					return nil, err

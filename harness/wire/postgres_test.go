@@ -134,6 +134,7 @@ func TestPostgresSession(t *testing.T) {
 	assert.Contains(t, messages, `response COMMIT "" ["order-0001"] [] 12 0 0`)
 	assert.Contains(t, messages, `request COMMIT "implicit" ["30313233-3435-3637-3839-616263646500"] [] 5 0 0`)
 	assert.Contains(t, messages, `response COMMIT "implicit" ["30313233-3435-3637-3839-616263646500"] [] 6 0 6`)
+	assert.Contains(t, messages, `request Bind "" ["order-0001"] [] 34 4 0`, "the first message of a batch opens its exchange")
 	assert.Contains(t, messages, `response Error "22012" [] [] 20 0 0`)
 	assert.Contains(t, messages, `response ReadyForQuery "T" [] [] 6 0 2`)
 }
