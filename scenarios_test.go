@@ -188,3 +188,16 @@ func TestJudgedAgain(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, result.Judgement, again)
 }
+
+// TestEveryFaultIsUsed demands that the catalogue covers every kind of fault.
+func TestEveryFaultIsUsed(t *testing.T) {
+	used := map[string]bool{}
+	for _, scenario := range ordeal.Catalogue(sound) {
+		for _, fault := range scenario.Faults.Faults() {
+			used[fault.Name()] = true
+		}
+	}
+	for _, kind := range faults.Kinds() {
+		assert.True(t, used[kind.Name], "no scenario uses %s", kind.Name)
+	}
+}

@@ -5,7 +5,6 @@
 package faults
 
 import (
-	"context"
 	"fmt"
 	"sort"
 	"strings"
@@ -32,9 +31,6 @@ func (f onNode) Target() string { return f.node }
 
 func (f onNode) Validate(t harness.Topology) error { return t.CheckNode(f.node) }
 
-// nothing heals a fault that is over when it is injected.
-func nothing(context.Context) error { return nil }
-
 // Kind is one kind of fault, as it can be asked for by name.
 type Kind struct {
 	Name string
@@ -52,7 +48,7 @@ func Kinds() []Kind {
 		{"down", "refuses connections and resets those that are open", "connections reset at the tap, and not a byte delivered while down", "link", Down},
 		{"latency", "delays each direction by 40 ms ± 20 ms", "the fastest round trip that began in the window took the delay", "link", func(t string) harness.Fault { return Latency(t, 40*time.Millisecond, 20*time.Millisecond) }},
 		{"bandwidth", "carries 2 KB/s a connection in each direction", "bytes waited behind the limit, and no more than the limit was delivered", "link", func(t string) harness.Fault { return Bandwidth(t, 2) }},
-		{"stall", "carries nothing in either direction, loses nothing", "bytes offered and not delivered for most of the window", "link", func(t string) harness.Fault { return Stall(t) }},
+		{"stall", "carries nothing in either direction, loses nothing", "bytes offered and not delivered for most of the window", "link", Stall},
 		{"stall-requests", "carries no requests, loses nothing", "bytes offered and not delivered, requests only", "link", StallRequests},
 		{"stall-responses", "carries no responses, loses nothing", "bytes offered and not delivered, responses only", "link", StallResponses},
 		{"reset", "resets the connections that are open, once", "connections on which the tap sent RST", "link", Reset},

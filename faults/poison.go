@@ -27,7 +27,7 @@ func Poison(topic string) harness.Fault { return poison{onTopic{topic}} }
 func (poison) Name() string { return "poison" }
 
 func (f poison) Prepare(env *harness.Env) harness.Injection {
-	return &appending{env: env, topic: f.topic, events: env.Since(), make: func(ctx context.Context, client *kgo.Client) ([]*kgo.Record, error) {
+	return &appending{env: env, topic: f.topic, events: env.Since(), make: func(context.Context, *kgo.Client) ([]*kgo.Record, error) {
 		return []*kgo.Record{{
 			Topic: f.topic, Key: []byte("poison"), Value: []byte("{\"orderId\": \xff\xfe not json"),
 			Headers: []kgo.RecordHeader{{Key: observe.InjectedHeader, Value: []byte("poison")}},

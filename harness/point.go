@@ -58,7 +58,7 @@ func (p Point) String() string {
 }
 
 // link names the link that the message crosses.
-func (p Point) link(t Topology) string {
+func (p Point) link() string {
 	switch p.server {
 	case "":
 		return "client->" + p.process

@@ -37,12 +37,10 @@ func (r Result) Err() error {
 func (r Result) Anomalies() []string {
 	var names []string
 	seen := map[string]bool{}
-	for _, result := range r.Judgement.Results {
-		for _, anomaly := range result.Anomalies {
-			if !seen[anomaly.Name] {
-				seen[anomaly.Name] = true
-				names = append(names, anomaly.Name)
-			}
+	for _, anomaly := range r.Judgement.Anomalies() {
+		if !seen[anomaly.Name] {
+			seen[anomaly.Name] = true
+			names = append(names, anomaly.Name)
 		}
 	}
 	return names
@@ -89,6 +87,9 @@ func describe(s *report.Scenario, view *check.View, judgement check.Judgement) {
 			ID: result.ID, Name: result.Name, Statement: result.Statement, Verdict: result.Verdict,
 			Examined: result.Examined, Skipped: result.Skipped, Reason: result.Reason,
 		})
+		if result.Verdict != check.Fail {
+			continue // a suspicion, for want of complete observation, is a reason and not an anomaly
+		}
 		for _, anomaly := range result.Anomalies {
 			shown := report.Anomaly{Name: anomaly.Name, Guarantee: result.Name, Subject: anomaly.Subject, Detail: anomaly.Detail}
 			if told[anomaly.Name]++; told[anomaly.Name] <= stories && view != nil {

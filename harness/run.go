@@ -17,6 +17,7 @@ import (
 	"github.com/ordeal-chaos/ordeal/harness/link"
 	"github.com/ordeal-chaos/ordeal/harness/observe"
 	"github.com/ordeal-chaos/ordeal/harness/stack"
+	"github.com/ordeal-chaos/ordeal/harness/wire"
 )
 
 // Runner runs scenarios on one backend. Backend and Out are required. It is safe for concurrent use.
@@ -32,6 +33,9 @@ type Runner struct {
 	Progress func(Update)
 	// Control leaves every fault out and measures its evidence all the same: no fault may then bite.
 	Control bool
+	// Direct runs without links, to measure what they cost. No fault on a link can then be injected, and
+	// the verdict is unknown.
+	Direct bool
 	// Keep leaves the stack of a scenario that did not pass up: it is called with the addresses and
 	// returns when the stack may go.
 	Keep func(ctx context.Context, scenario Scenario, addresses []string)
@@ -136,7 +140,8 @@ type experiment struct {
 	log      *eventLog
 	stack    *stack.Environment
 	links    map[string]*link.Link
-	mu       sync.Mutex // guards nodes and services while they start
+	learnt   *wire.Topics // topic ids, shared by all Kafka links
+	mu       sync.Mutex   // guards nodes and services while they start
 	nodes    map[string]stack.Node
 	services []*stack.Process
 	wal      []*observe.WAL
@@ -177,7 +182,7 @@ func (x *experiment) open(ctx context.Context, result *Result) error {
 	recorder.Watch(x.news)
 	x.stack, err = backend.New(ctx, stack.Options{
 		Dir: x.dir, Databases: s.System.Databases, SeparatePostgres: s.SeparatePostgres,
-		Brokers: len(s.brokers()), Topics: s.System.Topics,
+		Brokers: len(s.brokers()), Topics: s.System.Topics, Direct: x.runner.Direct,
 		Record: func(p history.Process) { recorder.Append(history.Event{Process: &p}) },
 	})
 	if err != nil {

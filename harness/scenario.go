@@ -213,9 +213,7 @@ func (s Scenario) Validate() error {
 	}
 	topology := s.topology()
 	for _, step := range s.Faults {
-		for _, problem := range step.validate(topology) {
-			problems = append(problems, problem)
-		}
+		problems = append(problems, step.validate(topology)...)
 	}
 	if len(problems) > 0 {
 		return fmt.Errorf("%w: scenario %q: %w", ErrUsage, s.Name, errors.Join(problems...))

@@ -66,7 +66,7 @@ func (s Step) validate(t Topology) []error {
 		problems = append(problems, errors.New("a step has no faults"))
 	}
 	if s.point != nil {
-		if err := t.CheckLink(s.point.link(t)); err != nil {
+		if err := t.CheckLink(s.point.link()); err != nil {
 			problems = append(problems, fmt.Errorf("point %s: %w", s.point, err))
 		}
 	}
@@ -150,7 +150,7 @@ func (p *player) step(ctx context.Context, step Step) error {
 
 // catch holds the message that point names, of an order placed for it.
 func (p *player) catch(ctx context.Context, point Point) (*link.Hold, error) {
-	target := p.env.Links(point.link(p.env.Topology))[0]
+	target := p.env.Links(point.link())[0]
 	marked := p.env.traffic.mark()
 	hold := target.Hold(point.match(marked))
 	p.env.traffic.placeMarked(marked)

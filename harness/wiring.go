@@ -85,7 +85,7 @@ func (x *experiment) connect(ctx context.Context, database string) (*pgx.Conn, e
 
 // wire opens every link, then starts every service behind its own links, then the clients.
 func (x *experiment) wire(ctx context.Context) error {
-	x.links, x.nodes = map[string]*link.Link{}, map[string]stack.Node{}
+	x.links, x.nodes, x.learnt = map[string]*link.Link{}, map[string]stack.Node{}, &wire.Topics{}
 	for _, d := range x.scenario.System.Databases {
 		server := x.stack.Postgres(d.Name)
 		x.nodes[server.Name()] = server
@@ -101,7 +101,7 @@ func (x *experiment) wire(ctx context.Context) error {
 				return fmt.Errorf("reserve port for %s: %w", replica, err)
 			}
 			ports[replica] = port
-			if err := x.link("client", replica, wire.HTTP, port.Addr(), nil); err != nil {
+			if _, err := x.link("client", replica, wire.HTTP, port.Addr(), nil); err != nil {
 				return err
 			}
 		}
@@ -124,7 +124,7 @@ func (x *experiment) wire(ctx context.Context) error {
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	x.traffic = newTraffic(x.scenario.Workload, x.client(0), x.client(1), x.random("workload"))
+	x.traffic = newTraffic(x.scenario.Workload, x.client(0, ports), x.client(1, ports), x.random("workload"))
 	return nil
 }
 
@@ -133,31 +133,32 @@ func (x *experiment) wireReplica(service Service, replica string, ports map[stri
 	wiring := Wiring{Instance: replica, Listen: ports[replica].Addr(), Peers: map[string]string{}}
 	if service.Database != "" {
 		server := x.stack.Postgres(service.Database)
-		if err := x.link(replica, server.Name(), wire.Postgres, server.Addr(), nil); err != nil {
-			return wiring, err
-		}
-		dsn, err := through(server.DSN(service.Database), x.links[replica+"->"+server.Name()])
+		address, err := x.link(replica, server.Name(), wire.Postgres, server.Addr(), nil)
 		if err != nil {
 			return wiring, err
 		}
-		wiring.Postgres = dsn
+		if wiring.Postgres, err = through(server.DSN(service.Database), address); err != nil {
+			return wiring, err
+		}
 	}
 	own := map[int32]string{} // broker id → name of this replica's link to it
 	for _, broker := range x.stack.Brokers() {
 		own[broker.NodeID()] = replica + "->" + broker.Name()
 	}
 	for _, broker := range x.stack.Brokers() {
-		if err := x.link(replica, broker.Name(), wire.Kafka, broker.Addr(), own); err != nil {
+		address, err := x.link(replica, broker.Name(), wire.Kafka, broker.Addr(), own)
+		if err != nil {
 			return wiring, err
 		}
-		wiring.Brokers = append(wiring.Brokers, x.links[own[broker.NodeID()]].Addr())
+		wiring.Brokers = append(wiring.Brokers, address)
 	}
 	for _, peer := range service.Calls {
 		target := x.scenario.topology().Replicas[peer][0]
-		if err := x.link(replica, target, wire.HTTP, ports[target].Addr(), nil); err != nil {
+		address, err := x.link(replica, target, wire.HTTP, ports[target].Addr(), nil)
+		if err != nil {
 			return wiring, err
 		}
-		wiring.Peers[peer] = "http://" + x.links[replica+"->"+target].Addr()
+		wiring.Peers[peer] = "http://" + address
 	}
 	return wiring, nil
 }
@@ -186,10 +187,13 @@ func (x *experiment) startReplica(ctx context.Context, service Service, wiring W
 	return nil
 }
 
-// link opens the link of one client process to one server.
-func (x *experiment) link(from, to string, protocol wire.Protocol, upstream string, brokers map[int32]string) error {
+// link opens the link of one client process to one server, and returns the address to connect to.
+func (x *experiment) link(from, to string, protocol wire.Protocol, upstream string, brokers map[int32]string) (string, error) {
+	if x.runner.Direct {
+		return upstream, nil
+	}
 	config := link.Config{
-		Name: from + "->" + to, Protocol: protocol, Upstream: upstream, Now: x.recorder.Now,
+		Name: from + "->" + to, Protocol: protocol, Upstream: upstream, Now: x.recorder.Now, Topics: x.learnt,
 		Record: func(w history.Wire) { x.recorder.Append(history.Event{Wire: &w}) },
 	}
 	if brokers != nil {
@@ -204,30 +208,34 @@ func (x *experiment) link(from, to string, protocol wire.Protocol, upstream stri
 	}
 	opened, err := link.Open(config)
 	if err != nil {
-		return fmt.Errorf("open link %s: %w", config.Name, err)
+		return "", fmt.Errorf("open link %s: %w", config.Name, err)
 	}
 	x.links[config.Name] = opened
-	return nil
+	return opened.Addr(), nil
 }
 
-// through is the connection URL that leads over the link.
-func through(dsn string, over *link.Link) (string, error) {
+// through is the connection URL with another address.
+func through(dsn, host string) (string, error) {
 	address, err := url.Parse(dsn)
 	if err != nil {
 		return "", fmt.Errorf("parse connection URL: %w", err)
 	}
-	address.Host = over.Addr()
+	address.Host = host
 	return address.String(), nil
 }
 
 // client makes the workload's client of the n-th service, or nil when there is none.
-func (x *experiment) client(n int) *observe.Client {
+func (x *experiment) client(n int, ports map[string]*stack.Port) *observe.Client {
 	if n >= len(x.scenario.System.Services) {
 		return nil
 	}
-	name := "client->" + x.scenario.System.Services[n].replicas()[0]
+	server := x.scenario.System.Services[n].replicas()[0]
+	name, address := "client->"+server, ports[server].Addr()
+	if link := x.links[name]; link != nil {
+		address = link.Addr()
+	}
 	return observe.NewClient(observe.ClientConfig{
-		Link: name, URL: "http://" + x.links[name].Addr(), Recorder: x.recorder, NoKeepAlive: x.scenario.Workload.NoKeepAlive,
+		Link: name, URL: "http://" + address, Recorder: x.recorder, NoKeepAlive: x.scenario.Workload.NoKeepAlive,
 	})
 }
 

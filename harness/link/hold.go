@@ -105,7 +105,7 @@ func (h *Hold) Reset() bool {
 	if f == nil {
 		return false
 	}
-	reset := false
+	var reset bool
 	if f.index == request && held {
 		reset = f.conn.resetClient()
 	} else {

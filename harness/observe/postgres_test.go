@@ -88,7 +88,8 @@ func (p *postgres) command(name string, args ...string) *exec.Cmd {
 func (p *postgres) start(t testing.TB) {
 	t.Helper()
 	p.server = p.command("postgres", "-D", p.dir, "-p", strconv.Itoa(p.port), "-k", "", "-c", "listen_addresses=127.0.0.1",
-		"-c", "wal_level=logical", "-c", "fsync=off", "-c", "shared_buffers=16MB", "-c", "log_min_messages=fatal")
+		"-c", "wal_level=logical", "-c", "fsync=off", "-c", "shared_buffers=16MB", "-c", "log_min_messages=fatal",
+		"-c", "timezone=Asia/Seoul", "-c", "datestyle=German") // as a user's own server may be set
 	var log bytes.Buffer
 	p.server.Stderr = &log
 	require.NoError(t, p.server.Start())

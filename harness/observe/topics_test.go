@@ -79,7 +79,14 @@ func TestTopicsRecordsEveryRecord(t *testing.T) {
 	b, j := startBrokers(t), newJournal(t)
 	client := b.client(t)
 	produce(t, client, record(0, "before the tap"))
-	tap := b.tap(t, j)
+	var dialer Dialer
+	var live []history.Record
+	tap, err := TapTopics(within(t, 10*time.Second), TopicConfig{
+		Brokers: b.cluster.ListenAddrs(), Topics: []string{"orders", "stock"}, Recorder: j.Recorder, Dial: dialer.DialContext,
+		OnRecord: func(r history.Record) { live = append(live, r) },
+	})
+	require.NoError(t, err)
+	defer tap.Close()
 	marked := record(0, "poison")
 	marked.Value = []byte{0xff}
 	marked.Headers = []kgo.RecordHeader{{Key: "event_id", Value: []byte("e")}, {Key: InjectedHeader, Value: []byte("1")}}
@@ -91,7 +98,9 @@ func TestTopicsRecordsEveryRecord(t *testing.T) {
 		{Topic: "orders", Key: history.Bytes("k"), Value: history.Bytes("before the tap")},
 		{Topic: "orders", Offset: 1, Key: history.Bytes("k"), Value: history.Bytes{0xff}, Headers: map[string]string{"event_id": "e", InjectedHeader: "1"}, Injected: true},
 		{Topic: "stock", Partition: 2},
-	}, j.records(t))
+	}, live)
+	assert.Equal(t, live, j.records(t))
+	assert.NotEmpty(t, dialer.Ports())
 }
 
 func TestTopicsVerify(t *testing.T) {
@@ -205,6 +214,15 @@ func TestTapTopicsNeedsItsTopics(t *testing.T) {
 	defer cancel()
 	_, err = TapTopics(ctx, TopicConfig{Brokers: []string{fmt.Sprintf("127.0.0.1:%d", freePort(t))}, Topics: []string{"orders"}, Recorder: j.Recorder})
 	require.ErrorContains(t, err, "tap topics")
+}
+
+func TestPartitionTakesNothingTwice(t *testing.T) {
+	p := partition{next: 5, open: map[int64]int64{}}
+	assert.False(t, p.take(&kgo.Record{Offset: 4}), "read again after a broker was lost")
+	assert.True(t, p.take(&kgo.Record{Offset: 5}))
+	assert.False(t, p.take(&kgo.Record{Offset: 5}))
+	assert.EqualValues(t, 6, p.next)
+	assert.Len(t, p.seen, 1)
 }
 
 func TestGroups(t *testing.T) {

@@ -23,7 +23,13 @@ const (
 func TestWALRecordsEveryCommittedChange(t *testing.T) {
 	p, j := startPostgres(t), newJournal(t)
 	p.prepare(t, itemsSQL, docsSQL)
-	tap := p.tap(t, j)
+	var live []history.Row
+	tap, err := TapWAL(t.Context(), WALConfig{
+		DSN: p.dsn("shop"), Slot: "ordeal_shop", Publication: "ordeal", Recorder: j.Recorder,
+		OnRow: func(row history.Row) { live = append(live, row) },
+	})
+	require.NoError(t, err)
+	defer tap.Close()
 	large := strings.Repeat("0123456789abcdef", 4096)
 	p.exec(t,
 		"INSERT INTO items VALUES (1, NULL, 5), (2, '', 6)",
@@ -39,6 +45,7 @@ func TestWALRecordsEveryCommittedChange(t *testing.T) {
 	require.NoError(t, tap.Close(), "closing twice is harmless")
 
 	rows := j.rows(t)
+	assert.Equal(t, rows, live, "what was called with each row saw the same")
 	var lsns []uint64
 	for i := range rows {
 		assert.NotZero(t, rows[i].Xid)
@@ -149,11 +156,18 @@ func TestWALVerifyWhileWritesGoOn(t *testing.T) {
 	p, j := startPostgres(t), newJournal(t)
 	p.prepare(t, itemsSQL)
 	tap := p.tap(t, j)
-	load := startLoad(t, p, 1, 10*time.Millisecond)
+	load := startLoad(t, p, 2, 0)
+	awaitRows(t, tap, 10)
+	ended := make(chan struct{})
+	go func() { // the first reading cannot be right
+		defer close(ended)
+		awaitRows(t, tap, 500)
+		load.finish()
+	}()
 	probes, err := tap.Verify(within(t, 20*time.Second))
 	require.NoError(t, err)
 	assert.True(t, byName(probes)["table shop.items"].OK, "%+v", probes)
-	load.finish()
+	<-ended
 }
 
 func TestTapWALNeedsSlotAndPublication(t *testing.T) {

@@ -50,13 +50,14 @@ type brokerConfig struct {
 	Ports  []int
 	Peers  []string // a file per broker
 	Topics []Topic
+	Direct bool // advertise the real addresses
 }
 
 const brokerEnv = "ORDEAL_BROKER"
 
 // newBrokers describes the brokers of one environment and their process. It is not started.
 func (b *embedded) newBrokers(e *Environment, options Options, data string) ([]*Broker, *Process, error) {
-	config := brokerConfig{Data: data, Topics: options.Topics}
+	config := brokerConfig{Data: data, Topics: options.Topics, Direct: options.Direct}
 	process := &Process{
 		log: filepath.Join(e.logs, "kafka.log"), reaper: b.reaper, record: e.record,
 	}
@@ -78,7 +79,7 @@ func (b *embedded) newBrokers(e *Environment, options Options, data string) ([]*
 	if err != nil {
 		return nil, nil, fmt.Errorf("configure brokers: %w", err)
 	}
-	process.task.Spec.Name, process.task.Program, process.task.stop = "kafka", brokerProgram, syscall.SIGTERM
+	process.task.Name, process.task.Program, process.task.stop = "kafka", brokerProgram, syscall.SIGTERM
 	process.task.Env = []string{brokerEnv + "=" + string(told)}
 	process.task.Ready = func(ctx context.Context) error {
 		for _, broker := range brokers {

@@ -50,7 +50,11 @@ func serveBroker(ctx context.Context) error {
 				return nil, err
 			}
 			node := nodes[address]
-			return &brokerListener{Listener: listener, advertised: advertised(node), peers: peers[node]}, nil
+			shown := advertised(node)
+			if config.Direct {
+				shown = address
+			}
+			return &brokerListener{Listener: listener, advertised: shown, peers: peers[node]}, nil
 		}),
 	}
 	for _, topic := range config.Topics {

@@ -188,7 +188,7 @@ func (b *embedded) initialised(ctx context.Context) (string, error) {
 	if err := os.RemoveAll(part); err != nil {
 		return "", err
 	}
-	defer os.RemoveAll(part)
+	defer func() { _ = os.RemoveAll(part) }() // renamed by then, unless something failed
 	if err := os.Mkdir(part, 0o700); err != nil {
 		return "", err
 	}

@@ -58,6 +58,9 @@ type Options struct {
 	SeparatePostgres bool
 	Brokers          int // 0 means 1
 	Topics           []Topic
+	// Direct makes brokers advertise their real addresses, for measuring clients without links. A run
+	// that must prove that nobody walked round a link leaves it off.
+	Direct bool
 	// Record receives every change in the life of a process, from several goroutines. Nil drops them.
 	Record func(history.Process)
 }

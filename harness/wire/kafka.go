@@ -107,7 +107,8 @@ func (k *kafka) request(frame []byte, m *Message) {
 		m.Kind = "Api" + strconv.Itoa(int(key))
 	}
 	acks := true
-	switch body := (kmsg.Request)(nil); kmsg.Key(key) {
+	var body kmsg.Request
+	switch kmsg.Key(key) {
 	case kmsg.Produce:
 		if body = k.decodeRequest(frame, key, version); body != nil {
 			produce := body.(*kmsg.ProduceRequest)

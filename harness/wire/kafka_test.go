@@ -180,7 +180,7 @@ func payload(frame []byte, body kmsg.Response) []byte {
 }
 
 func TestKafkaCapsVersions(t *testing.T) {
-	for version := int16(0); version <= 4; version++ {
+	for version := range int16(5) {
 		request := kmsg.NewPtrApiVersionsRequest()
 		request.SetVersion(version)
 		_, answered := exchange(t, rewriting(), 1, request, versionsResponse())

@@ -62,10 +62,10 @@ func (p *postgres) complete(tag string, m *Message) {
 	}
 	e := p.endings[0]
 	p.endings = p.endings[1:]
-	switch {
-	case e.class == rollsBackTo:
+	switch e.class {
+	case rollsBackTo:
 		return
-	case e.class == commits:
+	case commits:
 		m.Kind = "COMMIT"
 		if tag == "ROLLBACK" {
 			m.Status = "ROLLBACK"
