@@ -25,7 +25,7 @@ ordeal: bin/ordeal ## Run the scenario catalogue and write the report
 
 .PHONY: test
 test: ## Run every test
-	$(GO) test -timeout 20m ./...
+	$(GO) test -timeout 20m $(TESTFLAGS) ./...
 
 .PHONY: race
 race: ## Run every test under the race detector
@@ -40,7 +40,22 @@ lint: ## Check formatting, vet for Linux and macOS, and lint
 
 .PHONY: bench
 bench: bin/ordeal ## Print the figures: start, environment, throughput, links, taps, checking, catalogue
-	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 30m ./bench/...
+	@echo '# first confirmed order, orders a second through links and directly'
+	$(GO) test -run '^$$' -bench . -benchtime 1x .
+	@echo '# a fresh environment from the pool'
+	$(GO) test -run '^$$' -bench New -benchtime 10x ./harness/stack
+	@echo '# a link with its tap, plain Toxiproxy, and no proxy'
+	$(GO) test -run '^$$' -bench . ./harness/link
+	@echo '# write-ahead log tap'
+	$(GO) test -run '^$$' -bench WALTap -benchtime 20000x ./harness/observe
+	@echo '# judging'
+	$(GO) test -run '^$$' -bench Judge -benchtime 1x ./harness/check
+	@echo '# the whole catalogue'
+	time bin/ordeal run --out $(OUT)
+
+.PHONY: guards
+guards: bin/ordeal ## Remove each guard: the predicted anomaly must be named
+	@scripts/guards
 
 .PHONY: twenty
 twenty: bin/ordeal ## Run the whole catalogue N (20) times: every run must pass

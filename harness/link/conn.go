@@ -51,8 +51,7 @@ func newConn(l *Link, id int64, client *net.TCPConn, cancel context.CancelFunc) 
 // serve dials the server and carries bytes until the connection ends.
 func (c *conn) serve(ctx context.Context, upstream string) {
 	defer c.link.forget(c)
-	var dialer net.Dialer
-	socket, err := dialer.DialContext(ctx, "tcp", upstream)
+	socket, err := c.link.ports.Dial(ctx, "tcp", upstream)
 	c.cancel()
 	if err != nil {
 		if c.reset() {
@@ -61,9 +60,6 @@ func (c *conn) serve(ctx context.Context, upstream string) {
 		return
 	}
 	server := socket.(*net.TCPConn)
-	c.link.mu.Lock()
-	c.link.ports[server.LocalAddr().(*net.TCPAddr).Port] = struct{}{}
-	c.link.mu.Unlock()
 	c.mu.Lock()
 	if c.closed {
 		c.mu.Unlock()

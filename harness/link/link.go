@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/ordeal-chaos/ordeal/harness/history"
+	"github.com/ordeal-chaos/ordeal/harness/loopback"
 	"github.com/ordeal-chaos/ordeal/harness/wire"
 )
 
@@ -46,6 +47,7 @@ type Link struct {
 	config Config
 	port   *port
 	stats  stats
+	ports  loopback.Ports // local ports of connections to the server
 
 	stalled [2]atomic.Int32 // by direction; how many stalls are in force
 	version [2]atomic.Int64 // of the set of toxics
@@ -57,7 +59,6 @@ type Link struct {
 	last     int64 // number of the last connection
 	refusing int
 	closed   bool
-	ports    map[int]struct{} // local ports of connections to the server
 	toxics   [2][]toxic
 	holds    []*Hold
 
@@ -79,7 +80,7 @@ func Open(config Config) (*Link, error) {
 	}
 	l := &Link{
 		config: config, port: p, upstream: config.Upstream,
-		conns: map[*conn]struct{}{}, ports: map[int]struct{}{},
+		conns: map[*conn]struct{}{},
 	}
 	listener, err := p.listen()
 	if err != nil {
@@ -102,23 +103,14 @@ func (l *Link) SetUpstream(addr string) {
 	l.upstream = addr
 }
 
-// Ports are the local ports of every socket that the link ever connected to the server.
+// Ports are the local ports of every socket with which the link ever reached out to the server, rising.
 func (l *Link) Ports() []int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	ports := make([]int, 0, len(l.ports))
-	for p := range l.ports {
-		ports = append(ports, p)
-	}
-	return ports
+	return l.ports.All()
 }
 
 // Owns says whether port is one of Ports.
 func (l *Link) Owns(port int) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	_, ok := l.ports[port]
-	return ok
+	return l.ports.Owns(port)
 }
 
 // Close resets what is open, releases holds and the port, and waits for every goroutine. Closing twice is

@@ -10,6 +10,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ordeal-chaos/ordeal/harness/loopback"
 )
 
 // port is a loopback port that stays ours: a bound socket that never listens holds it, and next to it a
@@ -47,14 +49,7 @@ func bind(fd int) (int, error) {
 	if err := share(fd); err != nil {
 		return 0, err
 	}
-	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
-		return 0, err
-	}
-	name, err := unix.Getsockname(fd)
-	if err != nil {
-		return 0, err
-	}
-	return name.(*unix.SockaddrInet4).Port, nil
+	return loopback.Bind(fd, 0)
 }
 
 func (p *port) addr() string { return fmt.Sprintf("127.0.0.1:%d", p.number) }

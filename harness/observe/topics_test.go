@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ordeal-chaos/ordeal/harness/history"
+	"github.com/ordeal-chaos/ordeal/harness/loopback"
 )
 
 // brokers is an embedded broker with its data on disk, so that it can be started again.
@@ -79,10 +80,10 @@ func TestTopicsRecordsEveryRecord(t *testing.T) {
 	b, j := startBrokers(t), newJournal(t)
 	client := b.client(t)
 	produce(t, client, record(0, "before the tap"))
-	var dialer Dialer
+	var dialer loopback.Ports
 	var live []history.Record
 	tap, err := TapTopics(within(t, 10*time.Second), TopicConfig{
-		Brokers: b.cluster.ListenAddrs(), Topics: []string{"orders", "stock"}, Recorder: j.Recorder, Dial: dialer.DialContext,
+		Brokers: b.cluster.ListenAddrs(), Topics: []string{"orders", "stock"}, Recorder: j.Recorder, Dial: dialer.Dial,
 		OnRecord: func(r history.Record) { live = append(live, r) },
 	})
 	require.NoError(t, err)
@@ -100,7 +101,7 @@ func TestTopicsRecordsEveryRecord(t *testing.T) {
 		{Topic: "stock", Partition: 2},
 	}, live)
 	assert.Equal(t, live, j.records(t))
-	assert.NotEmpty(t, dialer.Ports())
+	assert.NotEmpty(t, dialer.All())
 }
 
 func TestTopicsVerify(t *testing.T) {

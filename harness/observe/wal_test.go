@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ordeal-chaos/ordeal/harness/history"
+	"github.com/ordeal-chaos/ordeal/harness/loopback"
 )
 
 const (
@@ -186,8 +187,8 @@ func TestTapWALNeedsSlotAndPublication(t *testing.T) {
 func TestWALDialsThroughItsDialer(t *testing.T) {
 	p, j := startPostgres(t), newJournal(t)
 	p.prepare(t, itemsSQL)
-	var dialer Dialer
-	tap, err := TapWAL(t.Context(), WALConfig{DSN: p.dsn("shop"), Slot: "ordeal_shop", Publication: "ordeal", Recorder: j.Recorder, Dial: dialer.DialContext})
+	var dialer loopback.Ports
+	tap, err := TapWAL(t.Context(), WALConfig{DSN: p.dsn("shop"), Slot: "ordeal_shop", Publication: "ordeal", Recorder: j.Recorder, Dial: dialer.Dial})
 	require.NoError(t, err)
 	defer tap.Close()
 	conn, err := p.connect(t.Context(), "shop")
@@ -203,7 +204,7 @@ func TestWALDialsThroughItsDialer(t *testing.T) {
 		assert.Equal(t, !own, dialer.Owns(port))
 		if !own {
 			streams++
-			assert.Contains(t, dialer.Ports(), port)
+			assert.Contains(t, dialer.All(), port)
 		}
 	}
 	require.NoError(t, rows.Err())

@@ -167,16 +167,38 @@ func TestTellIsSilentWhenAllIsWell(t *testing.T) {
 	require.Empty(t, Tell(passing()))
 }
 
+// Of many violations of one kind three are told, and the rest are one line.
 func TestTellManyViolations(t *testing.T) {
-	s := failing()
+	s := failing() // with two anomalies of its own, both told
 	for i := range 500 {
-		s.Anomalies = append(s.Anomalies, Anomaly{Name: "oversell", Guarantee: "effects-at-most-once", Subject: fmt.Sprintf("sku %d", i), Detail: "detail"})
+		for line := range 2 {
+			s.Anomalies = append(s.Anomalies, Anomaly{
+				Name: "oversell", Guarantee: "effects-at-most-once", Subject: fmt.Sprintf("sku sku-%03d", i), Detail: fmt.Sprintf("line %d", line),
+			})
+		}
 	}
 	text := Tell(s)
-	require.Contains(t, text, "sku 17\n    breaks")
-	require.Contains(t, text, "oversell  sku 18  I7 effects-at-most-once\n  ✗")
-	require.Contains(t, text, "and 302 more, all in report.json")
-	require.NotContains(t, text, "sku 198")
+	require.Equal(t, 2, strings.Count(text, "✗ double-effect"))
+	require.Equal(t, 3, strings.Count(text, "✗ oversell"))
+	require.Contains(t, text, "oversell  sku sku-002\n    breaks")
+	const more = "and 997 more oversell: sku-000, sku-001, sku-002, sku-003, sku-004, sku-005, sku-006, sku-007, … (all in report.json)"
+	require.Contains(t, text, "  ✗ "+more+"\n")
+	require.NotContains(t, text, "more double-effect")
+	require.NotContains(t, text, "sku-008")
+
+	run := Run{Scenarios: []Scenario{s}}
+	require.Contains(t, written(t, WriteMarkdown, run), "| … | | | "+more+" |\n")
+	require.Contains(t, parseJUnit(t, run).Suites[0].Cases[1].Failure.Text, "\n"+more+"\n")
+}
+
+func TestTelling(t *testing.T) {
+	var anomalies []Anomaly
+	for _, about := range []string{"a 1", "a 1", "b 1", "a 2", "a 3", "a 4", "b 1", "a 3"} {
+		name, subject, _ := strings.Cut(about, " ")
+		anomalies = append(anomalies, Anomaly{Name: name, Subject: subject})
+	}
+	require.Equal(t, []int{0, 2, 3, 4}, Telling(anomalies))
+	require.Empty(t, Telling(nil))
 }
 
 func TestPlain(t *testing.T) {

@@ -167,19 +167,19 @@ func violation(s Scenario, g Guarantee) *junitResult {
 	}
 	result := &junitResult{Message: "broken, but no anomaly was recorded", Type: "violation"}
 	var text strings.Builder
-	for i, a := range anomalies {
-		if i == 0 {
-			result.Type = a.Name
-			result.Message = a.sentence()
-			if len(anomalies) > 1 {
-				result.Message += fmt.Sprintf(" (and %d more)", len(anomalies)-1)
-			}
+	if len(anomalies) > 0 {
+		result.Type, result.Message = anomalies[0].Name, anomalies[0].sentence()
+	}
+	if len(anomalies) > 1 {
+		result.Message += fmt.Sprintf(" (and %d more)", len(anomalies)-1)
+	}
+	for _, group := range byName(anomalies) {
+		for _, a := range group.told {
+			text.WriteString("\n" + strings.Join(a.lines(g), "\n") + "\n")
 		}
-		if i == storiesTold {
-			fmt.Fprintf(&text, "\n%d more are in report.json\n", len(anomalies)-i)
-			break
+		if len(group.rest) > 0 {
+			text.WriteString("\n" + group.more() + "\n")
 		}
-		text.WriteString("\n" + strings.Join(a.lines(g), "\n") + "\n")
 	}
 	result.Message = andRepeat(result.Message, s.Repeat)
 	result.Text = text.String() + "\n" + repeatLine(s.Repeat)

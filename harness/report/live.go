@@ -14,6 +14,12 @@ import (
 // redraw is how often the lanes are drawn.
 const redraw = 100 * time.Millisecond
 
+// What a terminal does at the cursor.
+const (
+	clearRight = "\x1b[K"
+	clearBelow = "\x1b[J"
+)
+
 // liveProgress draws a lane for every running scenario at the bottom of a terminal, again and again at
 // the same place. What ends moves above the lanes and stays there.
 type liveProgress struct {
@@ -99,16 +105,16 @@ func (p *liveProgress) laneLines() []string {
 	return append(lines, fmt.Sprintf("%6.1f s  %s", now.Sub(p.began).Seconds(), p.lanes.summary()))
 }
 
-// draw replaces the lines drawn last by the lines that stay and by these. It is one write, so that a
-// slow terminal never shows half of it. Lanes that wrap, or that scroll out of reach of the cursor, could
+// draw replaces the lines drawn last by the lines that stay and by these. It is one write, and writes over
+// the old lines before it clears what is left of them, so that no terminal flickers. Lanes that wrap, or that scroll out of reach of the cursor, could
 // not be replaced, so they are cut to the size of the terminal. The caller holds the lock.
 func (p *liveProgress) draw(lines []string) {
 	var out bytes.Buffer
 	if p.drawn > 0 {
-		fmt.Fprintf(&out, "\x1b[%dF\x1b[J", p.drawn) // to the first of them, and clear below
+		fmt.Fprintf(&out, "\x1b[%dF", p.drawn) // up to the first of them
 	}
 	for _, line := range p.above {
-		out.WriteString(line + "\n")
+		out.WriteString(line + clearRight + "\n")
 	}
 	columns, rows := p.size()
 	columns = max(columns-1, 20)
@@ -120,8 +126,9 @@ func (p *liveProgress) draw(lines []string) {
 		if i == len(lines)-1 {
 			line = p.paint.dim(line)
 		}
-		out.WriteString(line + "\n")
+		out.WriteString(line + clearRight + "\n")
 	}
+	out.WriteString(clearBelow)
 	p.above, p.drawn = nil, len(lines)
 	if _, err := p.out.Write(out.Bytes()); err != nil && p.err == nil {
 		p.err = fmt.Errorf("write progress: %w", err)

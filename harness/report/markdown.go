@@ -109,13 +109,14 @@ func violations(run Run) []string {
 		}
 		var out strings.Builder
 		fmt.Fprintf(&out, "\n### %s\n\n| Anomaly | Guarantee | Order or SKU | What was seen |\n|---|---|---|---|\n", cell(s.title()))
-		for i, a := range s.Anomalies {
-			if i == storiesTold {
-				fmt.Fprintf(&out, "| … | | | %d more |\n", len(s.Anomalies)-i)
-				break
+		for _, group := range byName(s.Anomalies) {
+			for _, a := range group.told {
+				fmt.Fprintf(&out, "| %s | %s | %s | %s |\n",
+					cell(a.Name), cell(s.guarantee(a.Guarantee).label()), cell(a.Subject), cell(a.Detail))
 			}
-			fmt.Fprintf(&out, "| %s | %s | %s | %s |\n",
-				cell(a.Name), cell(s.guarantee(a.Guarantee).label()), cell(a.Subject), cell(a.Detail))
+			if len(group.rest) > 0 {
+				fmt.Fprintf(&out, "| … | | | %s |\n", cell(group.more()))
+			}
 		}
 		blocks = append(blocks, out.String(), repeatBlock(s.Repeat))
 	}

@@ -172,30 +172,39 @@ func TestLiveProgressFitsItsTerminal(t *testing.T) {
 	})
 }
 
-// screen is the part of a terminal that live progress uses: lines, colours, and "up n lines and clear".
+// screen is the part of a terminal that live progress uses: lines, colours, "up n lines", "clear to the
+// right" and "clear below".
 type screen struct {
 	text    []string // finished lines
 	history [][]string
 }
 
 var (
-	up     = regexp.MustCompile(`^\x1b\[(\d+)F\x1b\[J`)
+	up     = regexp.MustCompile(`^\x1b\[(\d+)F`)
 	colour = regexp.MustCompile(`\x1b\[\d+m`)
 )
 
 func (s *screen) Write(data []byte) (int, error) {
-	text := string(data)
+	text, cursor := string(data), len(s.text)
 	if match := up.FindStringSubmatch(text); match != nil {
 		var n int
-		if _, err := fmt.Sscan(match[1], &n); err != nil || n > len(s.text) {
-			return 0, fmt.Errorf("up %s of %d lines", match[1], len(s.text))
+		if _, err := fmt.Sscan(match[1], &n); err != nil || n > cursor {
+			return 0, fmt.Errorf("up %s of %d lines", match[1], cursor)
 		}
-		s.text = s.text[:len(s.text)-n]
+		cursor -= n
 		text = text[len(match[0]):]
 	}
-	text = colour.ReplaceAllString(text, "")
-	if text != "" {
-		s.text = append(s.text, strings.Split(strings.TrimSuffix(text, "\n"), "\n")...)
+	text, cleared := strings.CutSuffix(colour.ReplaceAllString(text, ""), clearBelow)
+	for line := range strings.Lines(text) {
+		line, whole := strings.CutSuffix(strings.TrimSuffix(line, "\n"), clearRight)
+		if !whole && cursor < len(s.text) { // what it does not cover stays
+			line += strings.TrimPrefix(s.text[cursor], line[:min(len(line), len(s.text[cursor]))])
+		}
+		s.text = append(s.text[:cursor:cursor], append([]string{line}, s.text[min(cursor+1, len(s.text)):]...)...)
+		cursor++
+	}
+	if cleared {
+		s.text = s.text[:cursor]
 	}
 	s.history = append(s.history, s.lines())
 	return len(data), nil

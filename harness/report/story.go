@@ -56,29 +56,19 @@ func tell(s Scenario, paint painter) string {
 	return strings.Join(lines, "\n") + "\n"
 }
 
-// A design without its guards may break for every order. After storiesTold full stories the terminal
-// gives the rest a line each, and counts them after anomaliesTold; JUnit and Markdown count at once. All
-// of them are in report.json and in the HTML.
-const (
-	storiesTold   = 20
-	anomaliesTold = 200
-)
-
 func anomalyLines(s Scenario, paint painter) []string {
+	mark := "  " + paint.red("✗") + " "
 	var lines []string
-	for i, a := range s.Anomalies {
-		mark := "  " + paint.red("✗") + " "
-		if i == anomaliesTold {
-			return append(lines, fmt.Sprintf("%sand %d more, all in report.json", mark, len(s.Anomalies)-i))
+	for _, group := range byName(s.Anomalies) {
+		for _, a := range group.told {
+			told := a.lines(s.guarantee(a.Guarantee))
+			lines = append(lines, mark+paint.bold(told[0]))
+			for _, l := range told[1:] {
+				lines = append(lines, "  "+l)
+			}
 		}
-		if i >= storiesTold {
-			lines = append(lines, mark+joinNonEmpty("  ", a.Name, a.Subject, s.guarantee(a.Guarantee).label()))
-			continue
-		}
-		told := a.lines(s.guarantee(a.Guarantee))
-		lines = append(lines, mark+paint.bold(told[0]))
-		for _, l := range told[1:] {
-			lines = append(lines, "  "+l)
+		if len(group.rest) > 0 {
+			lines = append(lines, mark+group.more())
 		}
 	}
 	return lines

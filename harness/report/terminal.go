@@ -27,7 +27,7 @@ func WriteTerminal(w io.Writer, run Run, colour bool) error {
 	fmt.Fprintf(&out, "%s  %s, in %s, seed %d, %s\n",
 		paint.bold(paint.verdict(run.Verdict, strings.ToUpper(run.Verdict.String()))),
 		run.headline(), seconds(run.Seconds), run.Seed, run.Backend)
-	if run.Verdict != check.Pass && run.Repeat != "" {
+	if run.Verdict != check.Pass && run.Repeat != "" && len(run.Scenarios) != 1 {
 		fmt.Fprintf(&out, "%s %s\n", paint.dim("repeat all:"), run.Repeat)
 	}
 	if _, err := io.WriteString(w, out.String()); err != nil {

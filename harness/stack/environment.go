@@ -17,13 +17,14 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ordeal-chaos/ordeal/harness/history"
+	"github.com/ordeal-chaos/ordeal/harness/loopback"
 )
 
 // Environment is one running stack, for one experiment. It is safe for concurrent use.
 type Environment struct {
 	logs      string
 	reaper    *reaper
-	observers Ports
+	observers loopback.Ports
 	record    recorder
 
 	servers   []*Postgres
@@ -57,7 +58,7 @@ func (e *Environment) LogDir() string { return e.logs }
 
 // Observers are the local ports of every connection made through [Environment.ObserverDial] and
 // [Environment.KafkaDialer], the stack's own probes included.
-func (e *Environment) Observers() *Ports { return &e.observers }
+func (e *Environment) Observers() *loopback.Ports { return &e.observers }
 
 // ObserverDial connects to a server directly, past all links, and records the connection's local port
 // among [Environment.Observers].

@@ -9,6 +9,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ordeal-chaos/ordeal/harness/loopback"
 )
 
 // Port is a TCP port of 127.0.0.1 that stays ours while its server is down: connections are refused,
@@ -89,23 +91,11 @@ func bindPort(number int) (fd, bound int, err error) {
 		return -1, 0, fmt.Errorf("open socket: %w", err)
 	}
 	if err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err == nil {
-		bound, err = bindTo(fd, number)
+		bound, err = loopback.Bind(fd, number)
 	}
 	if err != nil {
 		_ = unix.Close(fd)
 		return -1, 0, fmt.Errorf("bind 127.0.0.1:%d: %w", number, err)
 	}
 	return fd, bound, nil
-}
-
-// bindTo binds an open socket to the port of 127.0.0.1 (0: any free one) and returns the port.
-func bindTo(fd, number int) (int, error) {
-	if err := unix.Bind(fd, &unix.SockaddrInet4{Port: number, Addr: [4]byte{127, 0, 0, 1}}); err != nil {
-		return 0, err
-	}
-	name, err := unix.Getsockname(fd)
-	if err != nil {
-		return 0, err
-	}
-	return name.(*unix.SockaddrInet4).Port, nil
 }

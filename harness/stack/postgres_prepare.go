@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/ordeal-chaos/ordeal/harness/history"
+	"github.com/ordeal-chaos/ordeal/harness/loopback"
 )
 
 const (
@@ -84,7 +85,7 @@ func (b *embedded) prepare(ctx context.Context, data string, databases []Databas
 		return err
 	}
 	log := filepath.Join(b.tmp, filepath.Base(data)+".log")
-	var own Ports
+	var own loopback.Ports
 	pg, err := b.newPostgres("postgres", part, log, func(history.Process, bool) {}, own.Dial)
 	if err != nil {
 		return err

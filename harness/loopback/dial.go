@@ -1,4 +1,6 @@
-package stack
+// Package loopback owns what the harness knows about TCP ports of 127.0.0.1: which local ports its own
+// connections used.
+package loopback
 
 import (
 	"context"
@@ -6,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // Ports is a set of local ports, for the proof that no connection walked round its link. The zero
@@ -54,7 +58,7 @@ func (p *Ports) Dial(ctx context.Context, network, addr string) (net.Conn, error
 			return err
 		}
 		var port int
-		if controlErr := raw.Control(func(fd uintptr) { port, err = bindTo(int(fd), 0) }); controlErr != nil {
+		if controlErr := raw.Control(func(fd uintptr) { port, err = Bind(int(fd), 0) }); controlErr != nil {
 			return controlErr
 		}
 		if err == nil {
@@ -70,4 +74,16 @@ func (p *Ports) Dial(ctx context.Context, network, addr string) (net.Conn, error
 		p.Add(local.Port)
 	}
 	return conn, nil
+}
+
+// Bind binds an open IPv4 socket to the port of 127.0.0.1 (0: any free one) and returns the port.
+func Bind(fd, number int) (int, error) {
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Port: number, Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		return 0, err
+	}
+	name, err := unix.Getsockname(fd)
+	if err != nil {
+		return 0, err
+	}
+	return name.(*unix.SockaddrInet4).Port, nil
 }
