@@ -63,4 +63,4 @@ twenty: bin/ordeal ## Run the whole catalogue N (20) times: every run must pass
 
 .PHONY: clean
 clean: ## Remove what the other targets made
-	rm -rf bin $(OUT) twenty-report .ordeal-run
+	rm -rf bin $(OUT) twenty-report

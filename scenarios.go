@@ -187,6 +187,22 @@ func Catalogue(system func(...Option) harness.System) []harness.Scenario {
 			Faults: harness.Schedule{harness.At(harness.ProduceReply("stock"), faults.Reset("stock->kafka-1"))},
 		},
 		{
+			Name:   "killed-with-the-answer",
+			About:  "Postgres is killed with the answer to a stock COMMIT on the wire: committed, and the service never learns. Later the stock service is paused with a Produce on the wire, for longer than its session.",
+			System: system(),
+			Faults: harness.Schedule{
+				harness.At(harness.CommitReply("stock"), faults.PostgresCrash("postgres")),
+				harness.At(harness.ProduceRequest("stock"), faults.Pause("stock")).After(3 * s).For(2500 * time.Millisecond).Forward(),
+			},
+		},
+		{
+			Name:             "stock-database-crash",
+			About:            "Each service has a Postgres server of its own, and only the stock service's is killed.",
+			System:           system(),
+			SeparatePostgres: true,
+			Faults:           harness.Schedule{harness.During(500*time.Millisecond, 1500*time.Millisecond, faults.PostgresCrash("postgres-stock"))},
+		},
+		{
 			Name:   "two-faults",
 			About:  "The stock service is killed while Kafka is slow, and the order service loses its stock service.",
 			System: system(),

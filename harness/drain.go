@@ -10,6 +10,7 @@ import (
 
 	"github.com/ordeal-chaos/ordeal/harness/history"
 	"github.com/ordeal-chaos/ordeal/harness/observe"
+	"github.com/ordeal-chaos/ordeal/harness/stack"
 )
 
 // drain waits until all work has ended, then proves that the observers saw all of it and that no
@@ -37,6 +38,7 @@ func (x *experiment) drain(ctx context.Context) error {
 			x.probe(lag.Probe())
 		}
 	}
+	x.probe(x.ownExits()...)
 	x.probe(overlaps(x.log.from(0), x.skus())...)
 	bypass, err := x.bypass()
 	x.probe(bypass...)
@@ -44,6 +46,21 @@ func (x *experiment) drain(ctx context.Context) error {
 		return fmt.Errorf("verify observation: %w", err)
 	}
 	return nil
+}
+
+// ownExits reports the servers that exited without being asked: the system under test is not to blame
+// for what follows, so the observation is not complete.
+func (x *experiment) ownExits() []history.Probe {
+	var probes []history.Probe
+	for _, exit := range x.stack.UnexpectedExits() {
+		if slices.ContainsFunc(x.services, func(p *stack.Process) bool { return p.Name() == exit.Name }) {
+			continue
+		}
+		probes = append(probes, history.Probe{
+			Name: history.ProbeTap, Subject: exit.Name, Detail: fmt.Sprintf("the server exited by itself (code %d %s)", exit.Code, exit.Signal),
+		})
+	}
+	return probes
 }
 
 func (x *experiment) skus() []string {

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"strings"
+	"slices"
 
 	"github.com/ordeal-chaos/ordeal/harness/check"
 	"github.com/ordeal-chaos/ordeal/harness/history"
@@ -33,21 +33,16 @@ func (r Result) Err() error {
 	return &Failure{Verdict: r.Verdict, Story: "\n" + report.Tell(r.Report())}
 }
 
-// Anomalies are the names of the anomalies found, in order, each once.
+// Anomalies are the names of the anomalies found, the most telling first, each once.
 func (r Result) Anomalies() []string {
 	var names []string
-	seen := map[string]bool{}
-	for _, anomaly := range r.Judgement.Anomalies() {
-		if !seen[anomaly.Name] {
-			seen[anomaly.Name] = true
+	for _, anomaly := range mostTellingFirst(r.Judgement.Anomalies()) {
+		if !slices.Contains(names, anomaly.Name) {
 			names = append(names, anomaly.Name)
 		}
 	}
 	return names
 }
-
-// stories is how many anomalies of each name are told with their events; the rest are counted and listed.
-const stories = 3
 
 // Report turns the result into what the report writers need.
 func (r Result) Report() report.Scenario {
@@ -70,7 +65,7 @@ func Rejudged(view *check.View, judgement check.Judgement) report.Scenario {
 	}
 	for _, op := range view.Ops {
 		s.Operations++
-		if op.Outcome == history.OK && op.Action == history.Place {
+		if op.Outcome == history.OK {
 			s.Acknowledged++
 		}
 	}
@@ -81,27 +76,25 @@ func Rejudged(view *check.View, judgement check.Judgement) report.Scenario {
 
 // describe fills in what the judgement and the history say.
 func describe(s *report.Scenario, view *check.View, judgement check.Judgement) {
-	told := map[string]int{}
 	for _, result := range judgement.Results {
 		s.Guarantees = append(s.Guarantees, report.Guarantee{
 			ID: result.ID, Name: result.Name, Statement: result.Statement, Verdict: result.Verdict,
 			Examined: result.Examined, Skipped: result.Skipped, Reason: result.Reason,
 		})
-		if result.Verdict != check.Fail {
-			continue // a suspicion, for want of complete observation, is a reason and not an anomaly
-		}
-		for _, anomaly := range result.Anomalies {
-			shown := report.Anomaly{Name: anomaly.Name, Guarantee: result.Name, Subject: anomaly.Subject, Detail: anomaly.Detail}
-			if told[anomaly.Name]++; told[anomaly.Name] <= stories && view != nil {
-				for _, moment := range view.Story(anomaly) {
-					shown.Story = append(shown.Story, report.Moment{At: moment.At, Source: moment.Source, What: moment.What})
-				}
-			}
-			s.Anomalies = append(s.Anomalies, shown)
-		}
+	}
+	// The anomalies of a guarantee that did not fail are suspicions, for want of complete observation:
+	// they are in its reason.
+	anomalies := mostTellingFirst(judgement.Anomalies())
+	for _, a := range anomalies {
+		s.Anomalies = append(s.Anomalies, report.Anomaly{Name: a.Name, Guarantee: a.Guarantee, Subject: a.Subject, Detail: a.Detail})
 	}
 	if view == nil {
 		return
+	}
+	for _, i := range report.Telling(s.Anomalies) {
+		for _, moment := range view.Story(anomalies[i]) {
+			s.Anomalies[i].Story = append(s.Anomalies[i].Story, report.Moment{At: moment.At, Source: moment.Source, What: moment.What})
+		}
 	}
 	s.Faults = faultStages(view)
 	for _, phase := range view.Phases {
@@ -136,7 +129,7 @@ func faultStages(view *check.View) []report.Fault {
 			faults[i].HealedMS = stage.At.Milliseconds()
 		case history.Observed:
 			faults[i].Bit = stage.Bit
-			faults[i].Evidence = strings.TrimSpace(stage.Evidence + " " + stage.Error)
+			faults[i].Evidence = effect(stage.Evidence, stage.Error)
 		}
 	}
 	return faults
@@ -146,7 +139,15 @@ func faultStages(view *check.View) []report.Fault {
 func FaultUpdate(f history.Fault) (name, evidence string) {
 	name = fmt.Sprintf("%s on %s", f.Name, f.Target)
 	if f.Stage == history.Observed {
-		evidence = strings.TrimSpace(f.Evidence + " " + f.Error)
+		evidence = effect(f.Evidence, f.Error)
 	}
 	return name, evidence
+}
+
+// effect is what was measured of a fault, and why it could not be injected.
+func effect(evidence, failure string) string {
+	if evidence == "" || failure == "" {
+		return evidence + failure
+	}
+	return evidence + "; " + failure
 }

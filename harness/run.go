@@ -36,9 +36,9 @@ type Runner struct {
 	// Direct runs without links, to measure what they cost. No fault on a link can then be injected, and
 	// the verdict is unknown.
 	Direct bool
-	// Keep leaves the stack of a scenario that did not pass up: it is called with the addresses and
-	// returns when the stack may go.
-	Keep func(ctx context.Context, scenario Scenario, addresses []string)
+	// Keep leaves the stack of a scenario that did not pass up: it is called with the result so far and
+	// the addresses, and returns when the stack may go.
+	Keep func(ctx context.Context, result Result, addresses []string)
 }
 
 // Update is one piece of news of a running scenario.
@@ -101,9 +101,7 @@ func (r *Runner) carryOut(ctx context.Context, scenario Scenario, result *Result
 	} else {
 		err = x.procedure(ctx)
 	}
-	if x.traffic != nil {
-		result.Operations, result.Acknowledged = x.traffic.counts()
-	}
+	result.Operations, result.Acknowledged = int(x.invoked.Load()), int(x.acknowledged.Load())
 	result.FirstOrder = time.Duration(x.firstOrder.Load())
 	if x.recorder == nil {
 		return errors.Join(err, x.close())
@@ -118,7 +116,7 @@ func (r *Runner) carryOut(ctx context.Context, scenario Scenario, result *Result
 		result.Verdict = check.Unknown
 	}
 	if result.Verdict != check.Pass && r.Keep != nil && x.stack != nil && ctx.Err() == nil {
-		r.Keep(ctx, scenario, x.addresses())
+		r.Keep(ctx, *result, x.addresses())
 	}
 	return errors.Join(err, judging, x.close())
 }
@@ -149,8 +147,9 @@ type experiment struct {
 	traffic  *traffic
 	env      *Env
 
-	confirmed  atomic.Int64
-	firstOrder atomic.Int64
+	// What news has seen.
+	invoked, acknowledged, confirmed atomic.Int64
+	firstOrder                       atomic.Int64
 }
 
 // random returns the source for one purpose, derived from the run's seed.
@@ -242,6 +241,14 @@ func (x *experiment) baseline(ctx context.Context) error {
 
 // news watches the history as it is written: progress, and the orders that were confirmed.
 func (x *experiment) news(e history.Event) {
+	if e.Op != nil {
+		switch e.Op.Type {
+		case history.Invoke:
+			x.invoked.Add(1)
+		case history.OK:
+			x.acknowledged.Add(1)
+		}
+	}
 	switch {
 	case e.Row != nil && e.Row.Table == "orders" && e.Row.After["status"] == "CONFIRMED":
 		if x.confirmed.Add(1) == 1 {
@@ -261,11 +268,7 @@ func (x *experiment) news(e history.Event) {
 }
 
 func (x *experiment) update() Update {
-	update := Update{Scenario: x.scenario.Name}
-	if x.traffic != nil {
-		update.Operations, update.Acknowledged = x.traffic.counts()
-	}
-	return update
+	return Update{Scenario: x.scenario.Name, Operations: int(x.invoked.Load()), Acknowledged: int(x.acknowledged.Load())}
 }
 
 func (x *experiment) phase(name string) {

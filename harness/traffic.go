@@ -28,7 +28,6 @@ type traffic struct {
 	mu      sync.Mutex
 	flying  int // operations in flight
 	invoked int // operations ever begun
-	acked   int // orders whose placing was answered with success
 	marks   int
 }
 
@@ -116,11 +115,6 @@ func (t *traffic) place(ctx context.Context, client string, request observe.Plac
 	defer cancel()
 	t.count(func() { answer = t.orders.As(client).PlaceUntil(bounded, request) })
 	t.placed.Add(1)
-	if answer.Outcome == history.OK {
-		t.mu.Lock()
-		t.acked++
-		t.mu.Unlock()
-	}
 	return answer
 }
 
@@ -163,12 +157,6 @@ func (t *traffic) overlapping() func() int {
 		defer t.mu.Unlock()
 		return t.invoked - before
 	}
-}
-
-func (t *traffic) counts() (invoked, acked int) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.invoked, t.acked
 }
 
 // marked is an order placed for a [Point]. Its id is empty where the service chooses it.

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
@@ -247,6 +249,9 @@ func (x *experiment) addresses() []string {
 	}
 	for _, broker := range x.stack.Brokers() {
 		lines = append(lines, fmt.Sprintf("broker %s: %s", broker.Name(), broker.Addr()))
+	}
+	for _, name := range slices.Sorted(maps.Keys(x.links)) {
+		lines = append(lines, fmt.Sprintf("link %s: %s", name, x.links[name].Addr()))
 	}
 	for _, service := range x.services {
 		lines = append(lines, fmt.Sprintf("process %s: pid %d", service.Name(), service.PID()))

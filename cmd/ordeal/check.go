@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -19,9 +20,16 @@ func checkCommand() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "check RUN_DIR",
 		Short: "Judge a saved history again",
+		Long: `Judge a saved history again. RUN_DIR is the folder of one scenario in a report, or its history.jsonl.
+The exit code is that of the verdict, and 70 for a history that is damaged.`,
 		Example: `  ordeal check ordeal-report/redelivery
   ordeal check ordeal-report/redelivery/history.jsonl --json`,
-		Args: cobra.ExactArgs(1),
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return usage(c, fmt.Errorf("check takes one run folder, such as ordeal-report/redelivery, not %d", len(args)))
+			}
+			return nil
+		},
 		RunE: func(_ *cobra.Command, args []string) error { return judge(args[0], asJSON) },
 	}
 	command.Flags().BoolVar(&asJSON, "json", false, "print one JSON object instead of the table")
@@ -29,13 +37,14 @@ func checkCommand() *cobra.Command {
 }
 
 func judge(path string, asJSON bool) error {
+	file := path
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		path = filepath.Join(path, "history.jsonl")
+		file = filepath.Join(path, historyFile)
 	}
-	view, judgement, err := check.JudgeFile(path, check.OrderAndStock)
+	view, judgement, err := check.JudgeFile(file, check.OrderAndStock)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("%w: %s holds no history; name a run folder, such as ordeal-report/redelivery", harness.ErrUsage, path)
+		return noHistory(path)
 	case err != nil:
 		return err
 	}
@@ -49,5 +58,23 @@ func judge(path string, asJSON bool) error {
 	} else {
 		err = report.WriteTerminal(os.Stdout, summary, report.Colour(os.Stdout))
 	}
-	return errors.Join(err, verdict(summary, nil))
+	if err != nil {
+		return err
+	}
+	return verdict(summary, nil)
+}
+
+// historyFile is the name of the history in a run folder.
+const historyFile = "history.jsonl"
+
+// noHistory says where the histories are, if path is the folder of a whole report.
+func noHistory(path string) error {
+	runs, _ := filepath.Glob(filepath.Join(path, "*", historyFile)) // a path that is no pattern finds nothing
+	if len(runs) == 0 {
+		return fmt.Errorf("%w: no history in %s; name a run folder, such as ordeal-report/redelivery", harness.ErrUsage, path)
+	}
+	for i, run := range runs {
+		runs[i] = filepath.Dir(run)
+	}
+	return fmt.Errorf("%w: %s holds several histories; name one: %s", harness.ErrUsage, path, strings.Join(runs, ", "))
 }

@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"io"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -9,33 +11,52 @@ import (
 	"github.com/ordeal-chaos/ordeal/harness/stack"
 )
 
+// optional names the findings without which the embedded backend runs all the same.
+var optional = map[string]bool{"container engine": true}
+
 func doctorCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:     "doctor",
-		Short:   "Say what can run here, and what is missing",
-		Example: "  ordeal doctor",
-		Args:    cobra.NoArgs,
+		Use:   "doctor",
+		Short: "Say what can run here, and what is missing",
+		Long: `Say what can run here, what is missing, and what to do about it. The exit code is 0 when everything
+that ordeal run needs is there, and 70 otherwise.`,
+		Example: `  ordeal doctor
+  ORDEAL_PG_BIN=/usr/lib/postgresql/16/bin ordeal doctor`,
+		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			table := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 2, ' ', 0)
-			missing := 0
-			for _, finding := range stack.Doctor(c.Context()) {
-				mark := "ok"
-				if !finding.OK {
-					mark = "missing"
-					missing++
-				}
-				fmt.Fprintf(table, "%s\t%s\t%s\n", mark, finding.Name, finding.Detail)
-				if !finding.OK && finding.Fix != "" {
-					fmt.Fprintf(table, "\t\t→ %s\n", finding.Fix)
-				}
-			}
-			if err := table.Flush(); err != nil {
+			missing, err := examine(c.OutOrStdout(), stack.Doctor(c.Context()))
+			switch {
+			case err != nil:
 				return err
-			}
-			if missing > 0 {
+			case missing:
 				return exit(exitHarness)
 			}
 			return nil
 		},
 	}
+}
+
+// examine prints the findings, and says whether something that a run needs is missing.
+func examine(w io.Writer, findings []stack.Finding) (missing bool, err error) {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, finding := range findings {
+		mark := "ok"
+		switch {
+		case finding.OK:
+		case optional[finding.Name]:
+			mark = "absent"
+		default:
+			mark, missing = "missing", true
+		}
+		for i, line := range strings.Split(finding.Detail, "\n") {
+			if i > 0 {
+				mark, finding.Name = "", ""
+			}
+			fmt.Fprintf(table, "%s\t%s\t%s\n", mark, finding.Name, line)
+		}
+		if !finding.OK && finding.Fix != "" {
+			fmt.Fprintf(table, "\t\t→ %s\n", finding.Fix)
+		}
+	}
+	return missing, table.Flush()
 }

@@ -28,18 +28,19 @@ const (
 
 func main() {
 	stack.Dispatch(ordeal.Programs()...)
-	// The first Ctrl-C stops in good order; the second one is no longer caught.
+	// The first Ctrl-C stops in good order. The second one is no longer caught and ends the process at
+	// once; the reaper then removes what it left.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	context.AfterFunc(ctx, stop)
 	os.Exit(code(root().ExecuteContext(ctx)))
 }
 
-// exit carries an exit code out of a command whose output is complete.
+// exit is the error of a command that has said all there is to say, and ends with this code.
 type exit int
 
 func (e exit) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
-// code turns a command's error into the exit code, and prints what was not printed yet.
+// code prints a command's error and turns it into the exit code.
 func code(err error) int {
 	var done exit
 	switch {
@@ -70,31 +71,14 @@ Exit codes: 0 pass, 1 a guarantee broke, 2 unknown (nothing was proven), 64 usag
 itself failed, 130 interrupted.`,
 		Example: `  ordeal run                                   # the whole catalogue, report in ordeal-report/
   ordeal run redelivery --without inbox-dedup  # plant a bug and see it named
-  ordeal check ordeal-report/redelivery        # judge a saved history again`,
+  ordeal check ordeal-report/redelivery        # judge a saved history again
+  ordeal list                                  # scenarios, guards, faults and guarantees`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
+		Args:          knownCommand,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	command.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return fmt.Errorf("%w: %w (see %s --help)", harness.ErrUsage, err, c.CommandPath())
-	})
 	command.AddCommand(runCommand(), listCommand(), checkCommand(), doctorCommand())
-	usageErrors(command)
+	explainUsage(command)
 	return command
-}
-
-// usageErrors makes a wrong number of arguments a usage error, in every command.
-func usageErrors(command *cobra.Command) {
-	if check := command.Args; check != nil {
-		command.Args = func(c *cobra.Command, args []string) error {
-			if err := check(c, args); err != nil {
-				return fmt.Errorf("%w: %w (see %s --help)", harness.ErrUsage, err, c.CommandPath())
-			}
-			return nil
-		}
-	}
-	for _, child := range command.Commands() {
-		usageErrors(child)
-	}
 }

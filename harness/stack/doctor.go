@@ -17,6 +17,8 @@ type Finding struct {
 	OK     bool
 	Detail string // what was found
 	Fix    string // what to do about it; "" when OK
+	// Optional says that the embedded backend runs without it.
+	Optional bool
 }
 
 // Doctor checks whether this machine can run the embedded backend, and says what else is there. It may
@@ -126,5 +128,7 @@ func doctorEngine(ctx context.Context) Finding {
 	if err == nil {
 		err = conn.Close()
 	}
-	return found("container engine", "answers on "+path, err, "only the containers backend needs it: start Docker")
+	engine := found("container engine", "answers on "+path, err, "nothing: the embedded backend needs none")
+	engine.Optional = true
+	return engine
 }

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	ordeal "github.com/ordeal-chaos/ordeal"
+	"github.com/ordeal-chaos/ordeal/faults"
+	"github.com/ordeal-chaos/ordeal/harness"
+	"github.com/ordeal-chaos/ordeal/services"
+)
+
+// choose returns the scenarios to run: those named or all, the ones that expose a removed guard first.
+// It brings the names of the removed guards into their usual form.
+func choose(flags *runFlags, names []string) ([]harness.Scenario, error) {
+	if flags.backend != embedded {
+		return nil, fmt.Errorf("%w: no backend %q; there is: %s", harness.ErrUsage, flags.backend, embedded)
+	}
+	if flags.parallel < 1 {
+		return nil, fmt.Errorf("%w: --parallel %d: at least one scenario must run at a time", harness.ErrUsage, flags.parallel)
+	}
+	guards, err := services.ParseGuards(strings.Join(flags.without, ","))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", harness.ErrUsage, err)
+	}
+	flags.without = guards
+	system, err := ordeal.Design(flags.design, guards)
+	if err != nil {
+		return nil, err
+	}
+	chosen, err := named(ordeal.Catalogue(system), names)
+	if err != nil {
+		return nil, err
+	}
+	if err := addFaults(chosen, flags.faults); err != nil {
+		return nil, err
+	}
+	exposingFirst(chosen, guards)
+	for _, scenario := range chosen {
+		if err := scenario.Validate(); err != nil {
+			return nil, err
+		}
+	}
+	return chosen, nil
+}
+
+// named picks the scenarios of these names, each once; no names pick all.
+func named(catalogue []harness.Scenario, names []string) ([]harness.Scenario, error) {
+	if len(names) == 0 {
+		return catalogue, nil
+	}
+	var all []string
+	for _, s := range catalogue {
+		all = append(all, s.Name)
+	}
+	var chosen []harness.Scenario
+	for n, name := range names {
+		i := slices.Index(all, name)
+		if i < 0 {
+			return nil, fmt.Errorf("%w: no scenario %q; nearest: %s", harness.ErrUsage, name, strings.Join(harness.Nearest(name, all, 3), ", "))
+		}
+		if !slices.Contains(names[:n], name) {
+			chosen = append(chosen, catalogue[i])
+		}
+	}
+	return chosen, nil
+}
+
+// addFaults adds the faults, "kind:target" each, to every scenario.
+func addFaults(scenarios []harness.Scenario, texts []string) error {
+	for _, text := range texts {
+		fault, err := faults.Parse(text)
+		if err != nil {
+			return err
+		}
+		for i := range scenarios {
+			scenarios[i].Faults = append(slices.Clip(scenarios[i].Faults), harness.During(time.Second, 1500*time.Millisecond, fault))
+		}
+	}
+	return nil
+}
+
+// exposingFirst puts the scenarios that make a removed guard visible in front, so that a planted bug is
+// found early.
+func exposingFirst(scenarios []harness.Scenario, removed []string) {
+	exposes := func(s harness.Scenario) bool {
+		return slices.ContainsFunc(s.Exposes, func(guard string) bool { return slices.Contains(removed, guard) })
+	}
+	slices.SortStableFunc(scenarios, func(a, b harness.Scenario) int {
+		switch x, y := exposes(a), exposes(b); {
+		case x && !y:
+			return -1
+		case y && !x:
+			return 1
+		}
+		return 0
+	})
+}
+
+// completeScenarios offers the scenarios that are not on the command line yet.
+func completeScenarios(_ *cobra.Command, given []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	var offers []cobra.Completion
+	for _, s := range ordeal.Catalogue(ordeal.Sound) {
+		if !slices.Contains(given, s.Name) {
+			offers = append(offers, cobra.CompletionWithDesc(s.Name, s.About))
+		}
+	}
+	return offers, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeGuards offers the guards for the last place of a comma-separated list.
+func completeGuards(_ *cobra.Command, _ []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	before := typed[:strings.LastIndexByte(typed, ',')+1]
+	var offers []cobra.Completion
+	for _, guard := range services.Guards() {
+		if !slices.Contains(strings.Split(before, ","), guard.Name) {
+			offers = append(offers, cobra.CompletionWithDesc(before+guard.Name, guard.Protects))
+		}
+	}
+	return offers, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeFaults offers the kinds of faults; which targets there are depends on the scenario.
+func completeFaults(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	var offers []cobra.Completion
+	for _, kind := range faults.Kinds() {
+		offers = append(offers, cobra.CompletionWithDesc(kind.Name+":", kind.About))
+	}
+	return offers, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+}
