@@ -67,6 +67,9 @@ type Result struct {
 	// Error is why the harness could not carry the run out; the verdict is then unknown or, when a
 	// guarantee broke before, fail.
 	Error error
+	// Interrupted says that the context ended first, which is no error of the harness; the verdict is
+	// as with one.
+	Interrupted bool
 }
 
 // ErrStack marks a failure of the harness itself: the stack could not be started.
@@ -83,6 +86,7 @@ func (r *Runner) Run(ctx context.Context, scenario Scenario) Result {
 		result.Repeat = r.Repeat(scenario)
 	}
 	result.History = filepath.Join(result.Dir, "history.jsonl")
+	r.tell(Update{Scenario: scenario.Name}) // its stack takes a while
 	result.Error = scenario.Validate()
 	if result.Error == nil {
 		result.Error = r.carryOut(ctx, scenario, &result)
@@ -101,6 +105,10 @@ func (r *Runner) carryOut(ctx context.Context, scenario Scenario, result *Result
 	} else {
 		err = x.procedure(ctx)
 	}
+	cut := err != nil
+	if cut && ctx.Err() != nil {
+		result.Interrupted, err = true, nil // what broke then, broke because of it
+	}
 	result.Operations, result.Acknowledged = int(x.invoked.Load()), int(x.acknowledged.Load())
 	result.FirstOrder = time.Duration(x.firstOrder.Load())
 	if x.recorder == nil {
@@ -112,7 +120,7 @@ func (r *Runner) carryOut(ctx context.Context, scenario Scenario, result *Result
 	}
 	view, judgement, judging := check.JudgeFile(result.History, scenario.Guarantees)
 	result.View, result.Judgement, result.Verdict = view, judgement, judgement.Verdict
-	if err != nil && result.Verdict == check.Pass {
+	if cut && result.Verdict == check.Pass {
 		result.Verdict = check.Unknown
 	}
 	if result.Verdict != check.Pass && r.Keep != nil && x.stack != nil && ctx.Err() == nil {

@@ -72,6 +72,8 @@ type Service struct {
 	Env func(Wiring) []string
 	// Ready is the path that answers 200 when the service can work; "" means "/ready".
 	Ready string
+	// ReadyTimeout is how long each start may take until then; 0 means 20 s.
+	ReadyTimeout time.Duration
 }
 
 // Wiring is what one replica must know: where to listen, and the addresses of its own links.
@@ -100,7 +102,7 @@ type Statement struct {
 var EveryRun = []string{
 	"stock-never-negative", "stock-conserved", "confirmed-orders-deducted-once", "legal-transitions", "orders-end",
 	"effects-at-most-once", "no-phantom-event", "no-lost-event", "consumed-records-handled", "acknowledged-is-durable",
-	"per-key-order", "converges", "answers-hold", "events-match-rows", "log-sound",
+	"per-key-order", "converges", "answers-hold", "events-match-rows", "log-sound", "published-after-commit",
 }
 
 // Checkout is the workload: clients that place orders, some cancelled, and, if asked, reserve stock

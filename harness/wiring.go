@@ -175,7 +175,8 @@ func (x *experiment) startReplica(ctx context.Context, service Service, wiring W
 		Name: wiring.Instance, Command: service.Command, Program: service.Program, Env: service.Env(wiring),
 		Ports: []*stack.Port{port},
 		// The harness asks the service directly: a link under test must not blind it.
-		Ready: x.stack.HTTPReady("http://" + port.Addr() + ready),
+		Ready:        x.stack.HTTPReady("http://" + port.Addr() + ready),
+		ReadyTimeout: service.ReadyTimeout,
 	})
 	if process != nil {
 		x.mu.Lock()
@@ -183,10 +184,7 @@ func (x *experiment) startReplica(ctx context.Context, service Service, wiring W
 		x.nodes[wiring.Instance] = process
 		x.mu.Unlock()
 	}
-	if err != nil {
-		return fmt.Errorf("start %s: %w", wiring.Instance, err)
-	}
-	return nil
+	return err // it says what was started
 }
 
 // link opens the link of one client process to one server, and returns the address to connect to.

@@ -11,9 +11,6 @@ import (
 	"github.com/ordeal-chaos/ordeal/harness/stack"
 )
 
-// optional names the findings without which the embedded backend runs all the same.
-var optional = map[string]bool{"container engine": true}
-
 func doctorCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "doctor",
@@ -43,7 +40,7 @@ func examine(w io.Writer, findings []stack.Finding) (missing bool, err error) {
 		mark := "ok"
 		switch {
 		case finding.OK:
-		case optional[finding.Name]:
+		case finding.Optional:
 			mark = "absent"
 		default:
 			mark, missing = "missing", true

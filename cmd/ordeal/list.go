@@ -21,12 +21,8 @@ func listCommand() *cobra.Command {
 		Args:    noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			table := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 2, ' ', 0)
-			system, err := ordeal.Design(services.Design, nil)
-			if err != nil {
-				return err
-			}
 			fmt.Fprintf(table, "SCENARIOS (ordeal run NAME)\n")
-			for _, s := range ordeal.Catalogue(system) {
+			for _, s := range ordeal.Catalogue(ordeal.Sound) {
 				fmt.Fprintf(table, "  %s\t%s\n", s.Name, s.About)
 			}
 			fmt.Fprintf(table, "\nDESIGNS (--design NAME)\n  %s\toutbox, inbox, conditional update, compare-and-set, sweeper, dead letters, idempotency keys\n", services.Design)

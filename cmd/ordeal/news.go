@@ -23,6 +23,8 @@ func shown(u harness.Update) report.Update {
 		switch {
 		case r.Verdict == check.Fail:
 			update.Reason = strings.Join(r.Anomalies(), ", ")
+		case r.Interrupted:
+			update.Reason = "interrupted"
 		case r.Error != nil:
 			update.Reason = firstLine(r.Error.Error()) // all of it comes with the results
 		default:

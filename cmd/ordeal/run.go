@@ -119,7 +119,7 @@ func run(ctx context.Context, flags runFlags, names []string) error {
 	summary := harness.Summarize(results)
 	summary.Seed, summary.Backend, summary.Versions = flags.seed, backend.Name(), backend.Versions()
 	summary.Started, summary.Seconds = began.UTC(), time.Since(began).Seconds()
-	summary.Interrupted = ctx.Err() != nil && cutShort(results, len(scenarios))
+	summary.Interrupted = cutShort(results, len(scenarios))
 	summary.Repeat = repeat(flags, names...)
 	err = errors.Join(
 		backend.Close(),
@@ -180,10 +180,9 @@ func runAll(ctx context.Context, runner *harness.Runner, scenarios []harness.Sce
 	return begun
 }
 
-// cutShort says whether a run that was interrupted lacks anything. One that only kept its stack up for a
-// person does not.
+// cutShort says whether an interruption cost the run anything. It does not if only a stack was kept up.
 func cutShort(results []harness.Result, planned int) bool {
-	return len(results) < planned || slices.ContainsFunc(results, func(r harness.Result) bool { return r.Error != nil })
+	return len(results) < planned || slices.ContainsFunc(results, func(r harness.Result) bool { return r.Interrupted })
 }
 
 // repeat is the command that runs the same again.

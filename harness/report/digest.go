@@ -3,14 +3,15 @@ package report
 import (
 	"fmt"
 	"strings"
+	"unicode/utf8"
 )
 
 // A design without its guards may break for every order, and always in the same way. The first anomalies
-// of each name are told in full, those of later subjects are counted, and so many of these are listed.
-// All of them are in report.json and in the HTML.
+// of each name are told in full. The others are counted, and their subjects listed as far as a line is
+// wide. All of them are in report.json and in the HTML.
 const (
-	storiesTold    = 3
-	subjectsListed = 8
+	storiesTold = 3
+	listWidth   = 100 // characters
 )
 
 // Telling returns the indexes of the anomalies that every report tells in full, and that need a Story: of
@@ -66,13 +67,13 @@ func byName(anomalies []Anomaly) []*namesakes {
 // order-13, … (all in report.json)".
 func (n *namesakes) more() string {
 	var subjects []string
-	seen := map[string]bool{}
+	seen, width := map[string]bool{}, 0
 	for _, a := range n.rest {
 		if seen[a.Subject] {
 			continue
 		}
 		seen[a.Subject] = true
-		if len(subjects) == subjectsListed {
+		if width += utf8.RuneCountInString(a.Subject); width > listWidth && len(subjects) > 0 {
 			subjects = append(subjects, "…")
 			break
 		}
@@ -83,5 +84,5 @@ func (n *namesakes) more() string {
 		}
 		subjects = append(subjects, id)
 	}
-	return fmt.Sprintf("and %d more %s: %s (all in report.json)", len(n.rest), n.name, strings.Join(subjects, ", "))
+	return fmt.Sprintf("and %d more %s: %s (all in %s)", len(n.rest), n.name, strings.Join(subjects, ", "), JSONFile)
 }

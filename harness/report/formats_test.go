@@ -181,14 +181,31 @@ func TestTellManyViolations(t *testing.T) {
 	require.Equal(t, 2, strings.Count(text, "✗ double-effect"))
 	require.Equal(t, 3, strings.Count(text, "✗ oversell"))
 	require.Contains(t, text, "oversell  sku sku-002\n    breaks")
-	const more = "and 997 more oversell: sku-000, sku-001, sku-002, sku-003, sku-004, sku-005, sku-006, sku-007, … (all in report.json)"
+	const more = "and 997 more oversell: sku-000, sku-001, sku-002, sku-003, sku-004, sku-005, sku-006, sku-007, sku-008, … (all in report.json)"
 	require.Contains(t, text, "  ✗ "+more+"\n")
 	require.NotContains(t, text, "more double-effect")
-	require.NotContains(t, text, "sku-008")
+	require.NotContains(t, text, "sku-009")
 
 	run := Run{Scenarios: []Scenario{s}}
 	require.Contains(t, written(t, WriteMarkdown, run), "| … | | | "+more+" |\n")
 	require.Contains(t, parseJUnit(t, run).Suites[0].Cases[1].Failure.Text, "\n"+more+"\n")
+}
+
+// What cannot be judged because the harness failed would bury the failure.
+func TestTellOfABrokenHarness(t *testing.T) {
+	s := broken()
+	for i := range 20 {
+		s.Reasons = append(s.Reasons, fmt.Sprintf("guarantee-%d: nothing to examine", i))
+	}
+	require.Contains(t, Tell(s), "exit status 1\n  ? unknown: see report.json for 20 reasons that came of it\n  repeat:")
+	s.Error = ""
+	require.Contains(t, Tell(s), "unknown: guarantee-19: nothing to examine")
+}
+
+func TestTellOfAnInterruption(t *testing.T) {
+	s := inconclusive()
+	s.Interrupted = true
+	require.Equal(t, "idle-link (outbox)\n  ? unknown: interrupted before its end\n  repeat: ordeal run idle-link --seed 42\n", Tell(s))
 }
 
 func TestTelling(t *testing.T) {

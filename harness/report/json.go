@@ -35,6 +35,7 @@ type jsonScenario struct {
 	Faults       []jsonFault     `json:"faults"`
 	Reasons      []string        `json:"reasons"`
 	Error        string          `json:"error,omitempty"`
+	Interrupted  bool            `json:"interrupted,omitempty"`
 	Repeat       string          `json:"repeat"`
 	History      string          `json:"history,omitempty"`
 	Logs         string          `json:"logs,omitempty"`
@@ -108,7 +109,7 @@ func newJSONScenario(s Scenario) jsonScenario {
 		Faults: each(s.Faults, func(f Fault) jsonFault {
 			return jsonFault(f)
 		}),
-		Reasons: append([]string{}, s.Reasons...), Error: s.Error,
+		Reasons: append([]string{}, s.Reasons...), Error: s.Error, Interrupted: s.Interrupted,
 		Repeat: s.Repeat, History: s.History, Logs: s.Logs,
 	}
 }

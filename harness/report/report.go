@@ -38,6 +38,7 @@ type Scenario struct {
 	Faults              []Fault
 	Reasons             []string // why the verdict is unknown
 	Error               string   // why the harness itself failed; may have several lines
+	Interrupted         bool     // it was stopped before its end, which is reason enough for an unknown
 	Repeat              string   // the one command that runs this scenario again
 	History             string   // path of history.jsonl, relative to the report's folder
 	Logs                string   // path of the folder with the processes' logs, likewise
@@ -165,6 +166,9 @@ func (s Scenario) tally() (kept, judged int) {
 // unknowns are all the reasons why a scenario could not be judged, or not wholly, each once: its own and,
 // unless it passed without them, those of its guarantees.
 func (s Scenario) unknowns() []string {
+	if s.Interrupted {
+		return []string{"interrupted before its end"}
+	}
 	var all []string
 	seen := map[string]bool{}
 	add := func(reason string) {

@@ -85,9 +85,15 @@ func errorLines(s Scenario, paint painter) []string {
 	return lines
 }
 
+// reasonLines are the reasons why the scenario could not be judged. Where the harness failed they all
+// follow from that, so they are only counted.
 func reasonLines(s Scenario, paint painter) []string {
 	var lines []string
-	for _, reason := range s.unknowns() {
+	reasons := s.unknowns()
+	if s.Error != "" && len(reasons) > 0 {
+		reasons = []string{fmt.Sprintf("see report.json for %s that came of it", counted(len(reasons), "reason"))}
+	}
+	for _, reason := range reasons {
 		for i, l := range strings.Split(reason, "\n") {
 			if i == 0 {
 				lines = append(lines, "  "+paint.yellow("?")+" "+paint.bold("unknown:")+" "+l)

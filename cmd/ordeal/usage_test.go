@@ -1,0 +1,218 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ordeal-chaos/ordeal/harness/stack"
+)
+
+// A mistake on the command line is answered at once with what was probably meant; nothing is started.
+func TestUsageErrors(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		args []string
+		want string
+	}{
+		"scenario":              {[]string{"run", "redelivry"}, `no scenario "redelivry"; nearest: redelivery, `},
+		"second scenario":       {[]string{"run", "calm", "clam"}, `no scenario "clam"; nearest: calm, `},
+		"design":                {[]string{"run", "--design", "sond"}, `no design "sond"; there is: sound`},
+		"guard":                 {[]string{"run", "--without", "inbox"}, `unknown guard "inbox": did you mean "inbox-dedup"?`},
+		"second guard":          {[]string{"run", "--without", "outbox,sweper"}, `did you mean "sweeper"?`},
+		"contradiction":         {[]string{"run", "--without", "outbox,after-commit-outbox"}, `guards "outbox" and "after-commit-outbox" contradict each other`},
+		"fault":                 {[]string{"run", "--fault", "latncy:order->stock"}, `no fault "latncy"; nearest: latency, `},
+		"fault without target":  {[]string{"run", "--fault", "down"}, "needs a target: down:<link>"},
+		"link of a fault":       {[]string{"run", "calm", "--fault", "down:client->stok"}, `no link "client->stok" here; nearest: client->stock, `},
+		"process of a fault":    {[]string{"run", "calm", "--fault", "kill:stok"}, `no process "stok" here; nearest: stock, `},
+		"backend":               {[]string{"run", "--backend", "embed"}, `no backend "embed"; there is: embedded`},
+		"flag":                  {[]string{"run", "--paralle", "3"}, "unknown flag: --paralle; nearest: --parallel, "},
+		"short flag":            {[]string{"run", "-x"}, "unknown shorthand flag: 'x'"},
+		"flag without value":    {[]string{"run", "--seed"}, "flag needs an argument: --seed (see ordeal run --help)"},
+		"number":                {[]string{"run", "--seed", "abc"}, `invalid argument "abc" for "--seed"`},
+		"negative seed":         {[]string{"run", "--seed", "-1"}, `invalid argument "-1" for "--seed"`},
+		"negative parallel":     {[]string{"run", "--parallel", "-1"}, "--parallel -1: at least one"},
+		"no parallel":           {[]string{"run", "--parallel", "0"}, "--parallel 0: at least one"},
+		"command":               {[]string{"rnu"}, `no command "rnu"; nearest: run, `},
+		"help about nothing":    {[]string{"help", "lst"}, `no command "lst"; nearest: list, `},
+		"argument of list":      {[]string{"list", "guards"}, `list takes no arguments, not "guards"`},
+		"argument of doctor":    {[]string{"doctor", "all"}, `doctor takes no arguments, not "all"`},
+		"shell":                 {[]string{"completion", "bsh"}, `no command "bsh"; nearest: bash, `},
+		"argument of a shell":   {[]string{"completion", "bash", "x"}, `unknown command "x"`},
+		"check without folder":  {[]string{"check"}, "check takes one run folder"},
+		"check of two folders":  {[]string{"check", "a", "b"}, "check takes one run folder"},
+		"check of nothing":      {[]string{"check", "/nowhere"}, "no history in /nowhere; name a run folder"},
+		"check, then nonsense":  {[]string{"check", "a", "--jsn"}, "unknown flag: --jsn; nearest: --json"},
+		"flag of another":       {[]string{"list", "--seed", "1"}, "unknown flag: --seed"},
+		"scenario and bad flag": {[]string{"run", "calm", "--keep=maybe"}, `invalid argument "maybe" for "--keep"`},
+	}
+	s := newSite(t)
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			began := time.Now()
+			args := test.args
+			if args[0] == "run" {
+				args = append([]string{"run", "--out", s.out}, args[1:]...)
+			}
+			run := s.run(t, args...)
+			run.requireCode(t, exitUsage)
+			require.Less(t, time.Since(began), 2*time.Second)
+			require.Empty(t, run.stdout.String())
+			require.True(t, strings.HasPrefix(run.stderr.String(), "ordeal: usage: "), run.stderr.String())
+			require.Contains(t, run.stderr.String(), test.want)
+			require.NoDirExists(t, s.out)
+			s.requireNothingLeft(t, time.Millisecond)
+		})
+	}
+}
+
+func TestCheckOfAWholeReport(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	for _, name := range []string{"calm", "resets"} {
+		require.NoError(t, os.MkdirAll(filepath.Join(s.out, name), 0o755))
+		require.NoError(t, os.WriteFile(filepath.Join(s.out, name, historyFile), nil, 0o644))
+	}
+	run := s.run(t, "check", s.out)
+	run.requireCode(t, exitUsage)
+	require.Contains(t, run.stderr.String(), "name one: "+filepath.Join(s.out, "calm")+", "+filepath.Join(s.out, "resets"))
+}
+
+// What the machine lacks is said before anything starts.
+func TestHarnessErrors(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	base := filepath.Dir(s.tmp)
+	file := filepath.Join(base, "file")
+	require.NoError(t, os.WriteFile(file, nil, 0o644))
+	empty := filepath.Join(base, "empty")
+	require.NoError(t, os.Mkdir(empty, 0o755))
+
+	t.Run("--out below a file", func(t *testing.T) {
+		run := s.run(t, "run", "calm", "--out", filepath.Join(file, "out"))
+		run.requireCode(t, exitHarness)
+		require.Contains(t, run.stderr.String(), "create report folder")
+		require.Contains(t, run.stderr.String(), "choose another folder with --out")
+	})
+	t.Run("--out on a full disk", func(t *testing.T) {
+		disk := filepath.Join(base, "disk")
+		require.NoError(t, os.Mkdir(disk, 0o755))
+		mountSmall(t, disk)
+		run := s.run(t, "run", "calm", "--out", filepath.Join(disk, "out"))
+		run.requireCode(t, exitHarness)
+		require.Contains(t, run.stderr.String(), "1 MB of free space and a run needs 200 MB")
+		require.Contains(t, run.stderr.String(), "with --out")
+	})
+	t.Run("no Postgres", func(t *testing.T) {
+		s := s
+		s.env = []string{stack.PostgresBinEnv + "=" + empty}
+		run := s.run(t, "run", "calm", "--out", s.out)
+		run.requireCode(t, exitHarness)
+		require.Contains(t, run.stderr.String(), stack.PostgresBinEnv+"="+empty)
+		require.Contains(t, run.stderr.String(), "ordeal doctor")
+		require.NoDirExists(t, filepath.Join(s.out, "calm"))
+
+		doctor := s.run(t, "doctor")
+		doctor.requireCode(t, exitHarness)
+		require.Regexp(t, `missing +postgres binaries +.*`+empty, doctor.stdout.String())
+		require.Contains(t, doctor.stdout.String(), "→ install Postgres")
+	})
+}
+
+// Every command explains itself with examples, and the examples are commands that exist.
+func TestHelp(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	for _, args := range [][]string{{}, {"--help"}, {"help"}, {"help", "run"}, {"run", "--help"}, {"list", "-h"}, {"check", "--help"}, {"doctor", "--help"}} {
+		run := s.run(t, args...)
+		run.requireCode(t, exitPass)
+		require.Contains(t, run.stdout.String(), "Usage:\n  ordeal")
+		require.Contains(t, run.stdout.String(), "Examples:\n  ")
+		require.Empty(t, run.stderr.String())
+		for line := range strings.Lines(run.stdout.String()) {
+			require.LessOrEqual(t, len([]rune(line)), 125, line)
+		}
+	}
+	command := root()
+	for _, child := range command.Commands() {
+		if child.Name() == "help" || child.Name() == "completion" {
+			continue
+		}
+		for line := range strings.Lines(child.Example) {
+			require.Contains(t, line, "ordeal "+child.Name())
+		}
+		require.NotEmpty(t, child.Example, child.Name())
+	}
+	require.Contains(t, s.run(t, "help", "run").stdout.String(), "two for each CPU")
+}
+
+func TestList(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	list := s.run(t, "list")
+	list.requireCode(t, exitPass)
+	for _, want := range []string{
+		`(?m)^SCENARIOS`, `(?m)^  calm  +\S`, `(?m)^GUARDS`, `(?m)^  inbox-dedup  +\S`, `(?m)^FAULTS`,
+		`(?m)^  latency:LINK  +\S`, `(?m)^  broker-outage  +\S`, `(?m)^GUARANTEES`, `(?m)^  effects-at-most-once  +I7  +\S`,
+	} {
+		require.Regexp(t, want, list.stdout.String())
+	}
+}
+
+func TestDoctor(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	doctor := s.run(t, "doctor")
+	doctor.requireCode(t, exitPass)
+	require.Regexp(t, `(?m)^ok +postgres binaries  +Postgres \d+`, doctor.stdout.String())
+
+	var table strings.Builder
+	missing, err := examine(&table, []stack.Finding{
+		{Name: "cake", OK: true, Detail: "one"}, {Name: "engine", Optional: true, Detail: "none", Fix: "nothing"},
+	})
+	require.NoError(t, err)
+	require.False(t, missing, "what is optional may be absent")
+	missing, err = examine(&table, []stack.Finding{{Name: "cake", Detail: "looked here\nand there", Fix: "bake one"}})
+	require.NoError(t, err)
+	require.True(t, missing)
+	require.Equal(t, "ok      cake    one\nabsent  engine  none\n                → nothing\n"+
+		"missing  cake  looked here\n               and there\n               → bake one\n", table.String())
+}
+
+func TestCompletion(t *testing.T) {
+	command := root()
+	run, _, err := command.Find([]string{"run"})
+	require.NoError(t, err)
+	names := func(offers []cobra.Completion) string {
+		for i, offer := range offers {
+			offers[i], _, _ = strings.Cut(offer, "\t")
+		}
+		return strings.Join(offers, " ")
+	}
+	scenarios, _ := run.ValidArgsFunction(run, []string{"redelivery"}, "")
+	require.Contains(t, names(scenarios), "calm ")
+	require.NotContains(t, names(scenarios), "redelivery", "it is chosen already")
+
+	complete, ok := run.GetFlagCompletionFunc("without")
+	require.True(t, ok)
+	guards, _ := complete(run, nil, "sweeper,inb")
+	require.Contains(t, names(guards), "sweeper,inbox-dedup")
+	require.NotContains(t, names(guards), "sweeper,sweeper")
+
+	complete, ok = run.GetFlagCompletionFunc("fault")
+	require.True(t, ok)
+	kinds, directive := complete(run, nil, "")
+	require.Contains(t, names(kinds), "latency:")
+	require.NotZero(t, directive&cobra.ShellCompDirectiveNoSpace, "a target follows")
+}
+
+func TestRepeatIsSafeToPaste(t *testing.T) {
+	flags := runFlags{design: "sound", without: []string{"outbox", "sweeper"}, faults: []string{"down:order->stock", "row-lock:it's"}, seed: 7}
+	require.Equal(t, `ordeal run calm resets --without outbox,sweeper --fault 'down:order->stock' --fault 'row-lock:it'\''s' --seed 7`,
+		repeat(flags, "calm", "resets"))
+}
