@@ -118,7 +118,7 @@ var faultsBit = Guarantee{
 			if fault.Stage == history.Healed && fault.Error != "" {
 				l.unhealed = fault.Error
 			}
-			if text := fault.Error + fault.Evidence; text != "" && !fault.Bit {
+			if text := strings.Trim(fault.Error+"; "+fault.Evidence, "; "); text != "" && !fault.Bit {
 				l.why = text
 			}
 		}

@@ -62,6 +62,9 @@ func FindPostgres(ctx context.Context, log func(string)) (PostgresBinaries, erro
 	return found, nil
 }
 
+var howToInstall = fmt.Sprintf("install Postgres %d or later (Debian, Ubuntu: apt-get install postgresql) "+
+	"and set %s to the folder of its binaries", oldestPostgres, PostgresBinEnv)
+
 type postgresSearch struct {
 	chosen    string
 	fetch     func() (bin string, err error)
@@ -73,7 +76,7 @@ func (s postgresSearch) find(ctx context.Context) (PostgresBinaries, error) {
 	if s.chosen != "" {
 		found, err := s.inspect(ctx, s.chosen, PostgresBinEnv)
 		if err != nil {
-			return found, fmt.Errorf("use %s=%s: %w", PostgresBinEnv, s.chosen, err)
+			return found, fmt.Errorf("use %s=%s: %w; unset it to have the pinned version downloaded, or %s", PostgresBinEnv, s.chosen, err, howToInstall)
 		}
 		return found, nil
 	}
@@ -97,8 +100,7 @@ func (s postgresSearch) find(ctx context.Context) (PostgresBinaries, error) {
 		}
 		tried = append(tried, fmt.Errorf("%s: %w", bin, err))
 	}
-	tried = append(tried, fmt.Errorf("install Postgres %d or later (Debian, Ubuntu: apt-get install postgresql), "+
-		"or set %s to the folder of its binaries", oldestPostgres, PostgresBinEnv))
+	tried = append(tried, errors.New(howToInstall))
 	return PostgresBinaries{}, fmt.Errorf("find Postgres: %w", errors.Join(tried...))
 }
 
