@@ -24,8 +24,8 @@ ordeal: bin/ordeal ## Run the scenario catalogue and write the report
 	bin/ordeal run --out $(OUT)
 
 .PHONY: test
-test: ## Run every test
-	$(GO) test -timeout 20m $(TESTFLAGS) ./...
+test: ## Run every test, a package at a time: scenarios want the machine for themselves
+	$(GO) test -p 1 -timeout 20m $(TESTFLAGS) ./...
 
 .PHONY: race
 race: ## Run every test under the race detector

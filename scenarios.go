@@ -34,11 +34,13 @@ func Catalogue(system func(...Option) harness.System) []harness.Scenario {
 			Exposes: []string{"outbox"},
 		},
 		{
-			Name:    "killed-after-commit",
-			About:   "The order service dies after its COMMIT was answered and before its Produce left: the order must still be announced.",
-			System:  system(),
-			Faults:  harness.Schedule{harness.At(harness.CommitReply("order"), faults.Kill("order"))},
-			Exposes: []string{"after-commit-outbox"},
+			Name:   "killed-after-commit",
+			About:  "The order service dies after its COMMIT was answered and before its Produce left: the order must still be announced.",
+			System: system(),
+			// The service chooses the ids: the retry is recognised by what the first attempt committed.
+			Workload: harness.Checkout{ServerIDs: true},
+			Faults:   harness.Schedule{harness.At(harness.CommitReply("order"), faults.Kill("order"))},
+			Exposes:  []string{"after-commit-outbox"},
 		},
 		{
 			Name:     "last-units",
@@ -77,9 +79,9 @@ func Catalogue(system func(...Option) harness.System) []harness.Scenario {
 		},
 		{
 			Name:     "lost-answer",
-			About:    "The answer to an order is lost and the client tries again; the service chose the id, so only the idempotency key tells the two apart.",
+			About:    "The answer to an order is lost and the client tries again without the order's id: only the idempotency key tells the two apart.",
 			System:   system(),
-			Workload: harness.Checkout{ServerIDs: true},
+			Workload: harness.Checkout{OmitOrder: true},
 			Faults:   harness.Schedule{harness.At(harness.Answer("order"), faults.Reset("client->order"))},
 			Exposes:  []string{"idempotency-key"},
 		},
@@ -201,6 +203,40 @@ func Catalogue(system func(...Option) harness.System) []harness.Scenario {
 			System:           system(),
 			SeparatePostgres: true,
 			Faults:           harness.Schedule{harness.During(500*time.Millisecond, 1500*time.Millisecond, faults.PostgresCrash("postgres-stock"))},
+		},
+		{
+			Name:   "killed-mid-record",
+			About:  "The stock service is killed while its database is slow, so that it dies within a record: neither its effect nor its offset may stand alone.",
+			System: system(),
+			Faults: harness.Schedule{
+				harness.During(0, 3*s, faults.Latency("stock->postgres", 60*time.Millisecond, 20*time.Millisecond)),
+				harness.During(1*s, 500*time.Millisecond, faults.Kill("stock")),
+			},
+		},
+		{
+			Name:      "scarce-baskets",
+			About:     "Orders of three lines race for little stock on two replicas: an order that one line refuses must hold nothing of the others.",
+			System:    system(StockReplicas(2)),
+			Workload:  harness.Checkout{Orders: 120, Rate: 60, SKUs: 4, Lines: 3, Stock: 60, MaxQty: 2, Reservations: 0.2},
+			Faults:    harness.Schedule{harness.During(200*time.Millisecond, 1500*time.Millisecond, faults.Latency("stock-1->postgres", 10*time.Millisecond, 5*time.Millisecond))},
+			Exercises: with("no-leaked-reservation", "contention"),
+		},
+		{
+			Name:      "cancels-race",
+			About:     "Half of the clients cancel at once, over a slow database link: a cancel and a confirmation meet, and one of them must lose.",
+			System:    system(),
+			Workload:  harness.Checkout{Orders: 90, Cancels: 0.5},
+			Faults:    harness.Schedule{harness.During(0, 2500*time.Millisecond, faults.Latency("order->postgres", 30*time.Millisecond, 20*time.Millisecond))},
+			Exercises: with("no-leaked-reservation", "compensation-bounded"),
+		},
+		{
+			Name:   "two-of-each",
+			About:  "Two order and two stock replicas share their outboxes: one of the relays is slow, another's process is killed.",
+			System: system(OrderReplicas(2), StockReplicas(2)),
+			Faults: harness.Schedule{
+				harness.During(200*time.Millisecond, 2500*time.Millisecond, faults.Latency("order-1->kafka-1", 30*time.Millisecond, 20*time.Millisecond)),
+				harness.During(800*time.Millisecond, 1500*time.Millisecond, faults.Kill("order-2")),
+			},
 		},
 		{
 			Name:   "two-faults",

@@ -35,6 +35,7 @@ func TestScenarios(t *testing.T) {
 	for _, scenario := range ordeal.Catalogue(sound) {
 		t.Run(scenario.Name, func(t *testing.T) {
 			t.Parallel()
+			scenario.Test = t.Name()
 			require.NoError(t, harness.Run(t.Context(), scenario).Err())
 		})
 	}
@@ -67,6 +68,7 @@ func TestGuards(t *testing.T) {
 				}
 				exposed++
 				scenario.Name += "-without-" + guard.Name
+				scenario.Test = t.Name()
 				result := harness.Run(t.Context(), scenario)
 				require.Equal(t, check.Fail, result.Verdict, "%v", result.Err())
 				assert.True(t, anyOf(result.Anomalies(), predicted[guard.Name]), "named %v, not one of %v", result.Anomalies(), predicted[guard.Name])
@@ -92,7 +94,7 @@ func anyOf(list, names []string) bool {
 // TestControl leaves the faults out of every scenario and measures all the same: none may then claim
 // to have bitten, and a run whose faults did not bite is unknown.
 func TestControl(t *testing.T) {
-	shared, err := harness.Shared(t.Context())
+	backend, err := harness.SharedBackend(t.Context())
 	require.NoError(t, err)
 	for _, scenario := range ordeal.Catalogue(sound) {
 		if len(scenario.Faults) == 0 {
@@ -100,8 +102,7 @@ func TestControl(t *testing.T) {
 		}
 		t.Run(scenario.Name, func(t *testing.T) {
 			t.Parallel()
-			runner := *shared
-			runner.Control, runner.Out = true, t.TempDir()
+			runner := &harness.Runner{Backend: backend, Out: t.TempDir(), Seed: 1, Control: true}
 			result := runner.Run(t.Context(), scenario)
 			require.NoError(t, result.Error)
 			shown := result.Report()
@@ -184,7 +185,7 @@ func TestJudgedAgain(t *testing.T) {
 	scenario.Name = "judged-again"
 	result := harness.Run(t.Context(), scenario)
 	require.Equal(t, check.Fail, result.Verdict)
-	_, again, err := check.JudgeFile(filepath.Join(result.Dir, "history.jsonl"), check.OrderAndStock)
+	_, again, err := check.JudgeFile(filepath.Join(result.Dir, "history.jsonl"), nil)
 	require.NoError(t, err)
 	assert.Equal(t, result.Judgement, again)
 }
@@ -200,4 +201,16 @@ func TestEveryFaultIsUsed(t *testing.T) {
 	for _, kind := range faults.Kinds() {
 		assert.True(t, used[kind.Name], "no scenario uses %s", kind.Name)
 	}
+}
+
+// TestSameName runs two scenarios of one name: the second would overwrite the first one's history.
+func TestSameName(t *testing.T) {
+	t.Parallel()
+	first := harness.Run(t.Context(), harness.Scenario{Name: "same-name", System: ordeal.Sound()})
+	require.NoError(t, first.Err())
+	assert.Contains(t, first.Repeat, "go test -run '^TestSameName$'")
+
+	second := harness.Run(t.Context(), harness.Scenario{Name: "same-name", System: ordeal.Sound()})
+	require.ErrorIs(t, second.Err(), harness.ErrUsage)
+	assert.FileExists(t, first.History)
 }

@@ -101,6 +101,9 @@ func Without(guards ...string) Option { return func(c *config) { c.without = gua
 // StockReplicas runs the stock service as so many processes.
 func StockReplicas(n int) Option { return func(c *config) { c.stocks = n } }
 
+// OrderReplicas runs the order service as so many processes; clients talk to the first.
+func OrderReplicas(n int) Option { return func(c *config) { c.orders = n } }
+
 // Design makes the system of a named design without some of its guards. Unknown names are an error
 // that wraps [harness.ErrUsage] and lists the nearest.
 func Design(name string, without []string) (func(...Option) harness.System, error) {

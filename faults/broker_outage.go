@@ -19,5 +19,5 @@ func BrokerOutage() harness.Fault { return brokerOutage{} }
 func (brokerOutage) Name() string { return "broker-outage" }
 
 func (brokerOutage) Prepare(env *harness.Env) harness.Injection {
-	return newExit(env, terminated, env.Brokers())
+	return newExit(env, terminated, env.Brokers(), "")
 }

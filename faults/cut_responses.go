@@ -17,7 +17,7 @@ func CutResponses(pattern string, bytes int64) harness.Fault {
 			return undo, err
 		},
 		judge: func(before, _ link.Measure) harness.Evidence {
-			return harness.Evidence{Bit: before.Cut > 0, Effect: fmt.Sprintf("%d connections cut after %d bytes of responses", before.Cut, bytes)}
+			return harness.Evidence{Bit: before.Limited > 0, Effect: fmt.Sprintf("%d connections ended by the limit of %d bytes of responses", before.Limited, bytes)}
 		},
 	}
 }

@@ -19,8 +19,9 @@ func Down(pattern string) harness.Fault {
 			}
 			return func(context.Context) error { return heal() }, nil
 		},
+		moved: passed,
 		judge: func(before, during link.Measure) harness.Evidence {
-			passed := during.Request.Delivered + during.Response.Delivered
+			passed := passed(during)
 			return harness.Evidence{
 				Bit:    before.Reset > 0 && passed == 0,
 				Effect: fmt.Sprintf("%d connections reset, then %d bytes passed in %v", before.Reset, passed, milliseconds(during.Duration)),
@@ -28,3 +29,6 @@ func Down(pattern string) harness.Fault {
 		},
 	}
 }
+
+// passed counts the bytes that a link delivered, in both directions.
+func passed(m link.Measure) int64 { return m.Request.Delivered + m.Response.Delivered }

@@ -18,10 +18,12 @@ func Latency(pattern string, delay, jitter time.Duration) harness.Fault {
 			return undo, err
 		},
 		judge: func(_, during link.Measure) harness.Evidence {
+			// One that was on its way when the fault came was delayed once, or not at all.
 			trips := during.RoundTrips
 			return harness.Evidence{
-				Bit:    trips.Count >= 3 && trips.P50 >= least,
-				Effect: fmt.Sprintf("%d round trips, half of them longer than %v (%v was added at least)", trips.Count, trips.P50.Round(100*time.Microsecond), least),
+				Bit: trips.Whole >= 3 && trips.WholeMin >= least,
+				Effect: fmt.Sprintf("%d round trips began and ended in the window, the fastest took %v (%v was added at least)",
+					trips.Whole, trips.WholeMin.Round(100*time.Microsecond), least),
 			}
 		},
 	}

@@ -3,6 +3,7 @@ package faults
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/ordeal-chaos/ordeal/harness"
@@ -18,6 +19,9 @@ type linkFault struct {
 	name string
 	// inject breaks one link and returns how to mend it.
 	inject func(*link.Link) (heal, error)
+	// moved counts the bytes that must not pass once the fault is in force; nil when some may. The window begins
+	// when none did for a while.
+	moved func(link.Measure) int64
 	// judge says whether the fault bit one link: before was measured from Prepare, during from Inject.
 	// Without an injection the two are the same.
 	judge func(before, during link.Measure) harness.Evidence
@@ -45,9 +49,6 @@ type brokenLink struct {
 	mend           heal
 }
 
-// settle is how long what was already past the tap takes to arrive.
-const settle = 20 * time.Millisecond
-
 func (i *linkInjection) Inject(ctx context.Context) error {
 	var errs []error
 	for n := range i.broken {
@@ -55,17 +56,23 @@ func (i *linkInjection) Inject(ctx context.Context) error {
 		i.broken[n].mend = mend
 		errs = append(errs, err)
 	}
-	timer := time.NewTimer(settle)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-		errs = append(errs, ctx.Err())
-	}
+	errs = append(errs, whenStill(ctx, i.watch))
+	return errors.Join(errs...)
+}
+
+// watch begins the windows anew. What says whether anything moved since says no where something may.
+func (i *linkInjection) watch() (moved func() bool) {
 	for n := range i.broken {
+		if old := i.broken[n].during; old != nil {
+			old.Stop()
+		}
 		i.broken[n].during = i.broken[n].link.Watch()
 	}
-	return errors.Join(errs...)
+	return func() bool {
+		return i.fault.moved != nil && slices.ContainsFunc(i.broken, func(b brokenLink) bool {
+			return i.fault.moved(b.during.Measure()) > 0
+		})
+	}
 }
 
 func (i *linkInjection) Heal(ctx context.Context) error {

@@ -12,34 +12,61 @@ import (
 // exit is the part that the faults which end processes share: it knows which exits it waits for, and
 // starts again what it ended.
 type exit struct {
-	env     *harness.Env
-	nodes   []stack.Node
-	signals []string // how the processes must end to count; empty: in any way
-	events  func() []history.Event
-	overlap func() int
-	stop    func(context.Context, stack.Node) error
+	env    *harness.Env
+	nodes  []stack.Node
+	signal string // that must end the processes to count; empty: any exit on request
+	stop   func(context.Context, stack.Node) error
 	// atOnce starts the processes again within Inject.
 	atOnce bool
+
+	// Measured from Inject on, or from Prepare without one.
+	events  func() []history.Event
+	overlap func() int
+	links   map[string]processLinks // by node
 }
 
-func newExit(env *harness.Env, stop func(context.Context, stack.Node) error, nodes []stack.Node, signals ...string) *exit {
-	return &exit{env: env, nodes: nodes, signals: signals, stop: stop, events: env.Since(), overlap: env.Overlapping()}
+func newExit(env *harness.Env, stop func(context.Context, stack.Node) error, nodes []stack.Node, signal string) *exit {
+	e := &exit{env: env, nodes: nodes, signal: signal, stop: stop}
+	e.watch()
+	return e
+}
+
+// watch begins to measure.
+func (e *exit) watch() {
+	e.unwatch()
+	e.events, e.overlap, e.links = e.env.Since(), e.env.Overlapping(), map[string]processLinks{}
+	for _, node := range e.nodes {
+		e.links[node.Name()] = watchProcess(e.env, node.Name())
+	}
+}
+
+func (e *exit) unwatch() {
+	for _, links := range e.links {
+		links.stop()
+	}
 }
 
 func (e *exit) Inject(ctx context.Context) error {
+	e.watch()
 	for _, node := range e.nodes {
 		if err := e.stop(ctx, node); err != nil {
 			return err
 		}
 	}
 	if e.atOnce {
-		return e.Heal(ctx)
+		return e.start(ctx)
 	}
 	return nil
 }
 
-// Heal starts what does not run. Two faults may have ended the same process: the first heal starts it.
+// Heal starts what does not run.
 func (e *exit) Heal(ctx context.Context) error {
+	defer e.unwatch()
+	return e.start(ctx)
+}
+
+// start starts what does not run. Two faults may have ended the same process: the first heal starts it.
+func (e *exit) start(ctx context.Context) error {
 	for _, node := range e.nodes {
 		if node.Alive() {
 			continue
@@ -51,6 +78,7 @@ func (e *exit) Heal(ctx context.Context) error {
 	return nil
 }
 
+// Evidence demands of every process its exit and the loss of a connection at the taps, and operations in flight.
 func (e *exit) Evidence() harness.Evidence {
 	exited := map[string]history.Process{}
 	for _, event := range e.events() {
@@ -58,31 +86,25 @@ func (e *exit) Evidence() harness.Evidence {
 			exited[p.Name] = *p
 		}
 	}
-	var how history.Process
+	operations := e.overlap()
+	all := harness.Evidence{Bit: operations > 0}
 	for _, node := range e.nodes {
 		p, ok := exited[node.Name()]
 		if !ok {
 			return harness.Evidence{Effect: fmt.Sprintf("%s did not exit", node.Name())}
 		}
-		how = p
+		ended, unreachable := e.links[node.Name()].lost()
+		all.Bit = all.Bit && ended+unreachable > 0
+		all.Effect += fmt.Sprintf("%s, pid %d, exited (%s), which ended %d connections, and %d more could not reach it; ",
+			p.Name, p.PID, ending(p), ended, unreachable)
 	}
-	operations := e.overlap()
-	return harness.Evidence{
-		Bit:    operations > 0,
-		Effect: fmt.Sprintf("%s, pid %d, exited (%s); %d client operations overlapped", how.Name, how.PID, ending(how), operations),
-	}
+	all.Effect += fmt.Sprintf("%d client operations were in flight from then on", operations)
+	return all
 }
 
+// counts says whether p is the exit asked for, not one that the process chose or suffered by itself.
 func (e *exit) counts(p history.Process) bool {
-	if len(e.signals) == 0 {
-		return true
-	}
-	for _, signal := range e.signals {
-		if p.Signal == signal {
-			return true
-		}
-	}
-	return false
+	return !p.Unasked && (e.signal == "" || p.Signal == e.signal)
 }
 
 func ending(p history.Process) string {

@@ -2,6 +2,7 @@ package faults
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/ordeal-chaos/ordeal/harness"
 	"github.com/ordeal-chaos/ordeal/harness/history"
@@ -26,19 +27,23 @@ func StallResponses(pattern string) harness.Fault {
 }
 
 func stall(pattern, name string, directions ...string) harness.Fault {
+	stalled := func(m link.Measure) (offered, delivered int64, wait time.Duration) {
+		for _, direction := range directions {
+			traffic := m.Request
+			if direction == history.Response {
+				traffic = m.Response
+			}
+			offered += traffic.Offered
+			delivered += traffic.Delivered
+			wait = max(wait, traffic.Wait)
+		}
+		return offered, delivered, wait
+	}
 	return linkFault{onLinks: onLinks{pattern}, name: name,
 		inject: func(l *link.Link) (heal, error) { return healed(l.Stall(directions...)), nil },
+		moved:  func(m link.Measure) int64 { _, delivered, _ := stalled(m); return delivered },
 		judge: func(_, during link.Measure) harness.Evidence {
-			var offered, delivered int64
-			wait := max(during.Request.Wait, during.Response.Wait)
-			for _, direction := range directions {
-				traffic := during.Request
-				if direction == history.Response {
-					traffic = during.Response
-				}
-				offered += traffic.Offered
-				delivered += traffic.Delivered
-			}
+			offered, delivered, wait := stalled(during)
 			return harness.Evidence{
 				Bit:    offered > 0 && delivered == 0 && wait >= during.Duration/3,
 				Effect: fmt.Sprintf("%d bytes offered, %d delivered in %v; the first waited %v", offered, delivered, milliseconds(during.Duration), milliseconds(wait)),

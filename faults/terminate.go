@@ -13,5 +13,5 @@ func Terminate(process string) harness.Fault { return terminate{onNode{process}}
 func (terminate) Name() string { return "terminate" }
 
 func (f terminate) Prepare(env *harness.Env) harness.Injection {
-	return newExit(env, terminated, []stack.Node{env.Node(f.node)})
+	return newExit(env, terminated, []stack.Node{env.Node(f.node)}, "")
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -115,7 +116,8 @@ func (x *experiment) groups() []observe.Group {
 	return groups
 }
 
-// bypass compares the peers that each server accepted with the ports of links and observers.
+// bypass compares the connections that each server accepted with those that links to it and observers
+// made, port by port and each as often as it was used.
 func (x *experiment) bypass() ([]history.Probe, error) {
 	type server interface {
 		Name() string
@@ -131,15 +133,17 @@ func (x *experiment) bypass() ([]history.Probe, error) {
 	}
 	var probes []history.Probe
 	var errs []error
-	for name, server := range servers {
-		peers, err := server.Peers()
+	for _, name := range slices.Sorted(maps.Keys(servers)) {
+		peers, err := servers[name].Peers()
 		if err != nil {
 			errs = append(errs, fmt.Errorf("list peers of %s: %w", name, err))
 			continue
 		}
+		accepted := map[int]int{}
 		var strangers []string
 		for _, port := range peers {
-			if !x.knows(port) {
+			accepted[port]++
+			if accepted[port] > x.dialled(name, port) {
 				strangers = append(strangers, fmt.Sprintf("127.0.0.1:%d", port))
 			}
 		}
@@ -152,14 +156,13 @@ func (x *experiment) bypass() ([]history.Probe, error) {
 	return probes, errors.Join(errs...)
 }
 
-func (x *experiment) knows(port int) bool {
-	if x.stack.Observers().Owns(port) {
-		return true
-	}
-	for _, open := range x.links {
-		if open.Owns(port) {
-			return true
+// dialled counts the connections from a local port that links to the server and observers made.
+func (x *experiment) dialled(server string, port int) int {
+	uses := x.stack.Observers().Uses(port)
+	for name, open := range x.links {
+		if strings.HasSuffix(name, "->"+server) {
+			uses += open.Uses(port)
 		}
 	}
-	return false
+	return uses
 }

@@ -7,7 +7,10 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
+	"runtime"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -49,21 +52,57 @@ func Main(tests interface{ Run() int }, programs ...stack.Program) {
 
 // Run carries out one scenario on the embedded backend, from a test. TestMain must call [Main].
 func Run(ctx context.Context, scenario Scenario) Result {
-	runner, err := Shared(ctx)
-	if err != nil {
-		return Result{Scenario: scenario.withDefaults(), Error: err}
+	if scenario.Test == "" {
+		scenario.Test = callingTest()
 	}
-	result := runner.Run(ctx, scenario)
+	shared.once.Do(func() { shared.runner, shared.err = newShared(ctx) })
+	if shared.err != nil {
+		return Result{Scenario: scenario.withDefaults(), Error: shared.err}
+	}
+	result := shared.runner.Run(ctx, scenario)
 	shared.mu.Lock()
 	defer shared.mu.Unlock()
 	shared.results = append(shared.results, result)
 	return result
 }
 
-// Shared returns the runner that [Run] uses, for a test that needs other settings: copy it first.
-func Shared(ctx context.Context) (*Runner, error) {
+// SharedBackend is the backend that [Run] uses, for a test that needs a [Runner] of its own.
+func SharedBackend(ctx context.Context) (stack.Backend, error) {
 	shared.once.Do(func() { shared.runner, shared.err = newShared(ctx) })
-	return shared.runner, shared.err
+	if shared.err != nil {
+		return nil, shared.err
+	}
+	return shared.runner.Backend, nil
+}
+
+// callingTest finds the name of the Test function that called Run; empty when there is none.
+func callingTest() string {
+	callers := make([]uintptr, 64)
+	frames := runtime.CallersFrames(callers[:runtime.Callers(3, callers)])
+	for {
+		frame, more := frames.Next()
+		// "example.com/shop_test.TestCheckout.func1"
+		slash := strings.LastIndex(frame.Function, "/")
+		parts := strings.Split(frame.Function[slash+1:], ".")
+		if len(parts) > 1 && strings.HasPrefix(parts[1], "Test") && strings.HasSuffix(frame.File, "_test.go") {
+			return parts[1]
+		}
+		if !more {
+			return ""
+		}
+	}
+}
+
+// pattern makes the argument of go test -run that runs exactly the test, "TestX/some name".
+func pattern(test string) string {
+	if test == "" {
+		return "."
+	}
+	parts := strings.Split(test, "/")
+	for i, part := range parts {
+		parts[i] = "^" + regexp.QuoteMeta(part) + "$"
+	}
+	return strings.Join(parts, "/")
 }
 
 func newShared(ctx context.Context) (*Runner, error) {
@@ -88,7 +127,7 @@ func newShared(ctx context.Context) (*Runner, error) {
 		return nil, fmt.Errorf("start embedded backend: %w", err)
 	}
 	return &Runner{Backend: backend, Out: out, Seed: seed, Repeat: func(s Scenario) string {
-		return fmt.Sprintf("%s=%d go test -run '%s' .", SeedEnv, seed, s.Name)
+		return fmt.Sprintf("%s=%d go test -run '%s' .", SeedEnv, seed, pattern(s.Test))
 	}}, nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -39,6 +40,21 @@ type Runner struct {
 	// Keep leaves the stack of a scenario that did not pass up: it is called with the result so far and
 	// the addresses, and returns when the stack may go.
 	Keep func(ctx context.Context, result Result, addresses []string)
+
+	mu    sync.Mutex
+	begun map[string]bool // names of scenarios
+}
+
+// begin says whether no scenario of that name was run.
+func (r *Runner) begin(name string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.begun == nil {
+		r.begun = map[string]bool{}
+	}
+	known := r.begun[name]
+	r.begun[name] = true
+	return !known
 }
 
 // Update is one piece of news of a running scenario.
@@ -82,6 +98,10 @@ func (r *Runner) Run(ctx context.Context, scenario Scenario) Result {
 	scenario = scenario.withDefaults()
 	began := time.Now()
 	result := Result{Scenario: scenario, Dir: filepath.Join(r.Out, scenario.Name)}
+	if !r.begin(scenario.Name) {
+		result.Error = fmt.Errorf("%w: scenario %q ran before: its history would be overwritten; give each a name of its own", ErrUsage, scenario.Name)
+		return result
+	}
 	if r.Repeat != nil {
 		result.Repeat = r.Repeat(scenario)
 	}
@@ -96,6 +116,17 @@ func (r *Runner) Run(ctx context.Context, scenario Scenario) Result {
 	return result
 }
 
+// recoveries is how many fresh orders must be acknowledged after heal.
+const recoveries = 6
+
+func firstLine(err error) string {
+	if err == nil {
+		return "interrupted"
+	}
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return line
+}
+
 // carryOut makes the experiment, runs it, and judges what it saved.
 func (r *Runner) carryOut(ctx context.Context, scenario Scenario, result *Result) error {
 	x := &experiment{runner: r, scenario: scenario, dir: result.Dir, began: time.Now(), log: &eventLog{}}
@@ -105,8 +136,7 @@ func (r *Runner) carryOut(ctx context.Context, scenario Scenario, result *Result
 	} else {
 		err = x.procedure(ctx)
 	}
-	cut := err != nil
-	if cut && ctx.Err() != nil {
+	if err != nil && ctx.Err() != nil {
 		result.Interrupted, err = true, nil // what broke then, broke because of it
 	}
 	result.Operations, result.Acknowledged = int(x.invoked.Load()), int(x.acknowledged.Load())
@@ -114,15 +144,15 @@ func (r *Runner) carryOut(ctx context.Context, scenario Scenario, result *Result
 	if x.recorder == nil {
 		return errors.Join(err, x.close())
 	}
+	if err != nil || result.Interrupted {
+		x.probe(history.Probe{Name: history.ProbeHarness, Detail: firstLine(err)})
+	}
 	// Saved before it is judged, so that it can be judged again.
 	if saving := x.recorder.Close(); saving != nil {
 		return errors.Join(err, saving, x.close())
 	}
 	view, judgement, judging := check.JudgeFile(result.History, scenario.Guarantees)
 	result.View, result.Judgement, result.Verdict = view, judgement, judgement.Verdict
-	if cut && result.Verdict == check.Pass {
-		result.Verdict = check.Unknown
-	}
 	if result.Verdict != check.Pass && r.Keep != nil && x.stack != nil && ctx.Err() == nil {
 		r.Keep(ctx, *result, x.addresses())
 	}
@@ -179,7 +209,7 @@ func (x *experiment) open(ctx context.Context, result *Result) error {
 	recorder, err := history.Create(result.History, history.Header{
 		Scenario: s.Name, Design: s.System.Name, Without: s.System.Without, Seed: x.runner.Seed,
 		Backend: backend.Name(), Versions: backend.Versions(), Started: time.Now().UTC(),
-		Exercises: s.Exercises, Services: s.System.historyServices(), Repeat: result.Repeat,
+		Exercises: s.Exercises, Guarantees: s.guaranteeNames(), Faults: s.Faults.names(), Services: s.System.historyServices(), Repeat: result.Repeat,
 	})
 	if err != nil {
 		return err
@@ -226,6 +256,8 @@ func (x *experiment) procedure(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return errors.Join(err, ctx.Err())
 	}
+	x.phase(history.Recovery)
+	x.traffic.recover(ctx, recoveries)
 	x.phase(history.Drain)
 	err = errors.Join(err, x.drain(ctx))
 	x.phase(history.End)

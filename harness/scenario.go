@@ -31,6 +31,9 @@ type Scenario struct {
 	// SeparatePostgres gives each database a server of its own ("postgres-order"), so that one can
 	// crash alone. Else all share "postgres".
 	SeparatePostgres bool
+	// Test is the name of the go test that runs this, t.Name(), for the command that repeats it. [Run]
+	// finds the name of the test function by itself, but not that of a subtest.
+	Test string
 	// Drain is the deadline, counted from heal, for all work to end; 0 means 20 s.
 	Drain time.Duration
 }
@@ -103,6 +106,7 @@ var EveryRun = []string{
 	"stock-never-negative", "stock-conserved", "confirmed-orders-deducted-once", "legal-transitions", "orders-end",
 	"effects-at-most-once", "no-phantom-event", "no-lost-event", "consumed-records-handled", "acknowledged-is-durable",
 	"per-key-order", "converges", "answers-hold", "events-match-rows", "log-sound", "published-after-commit",
+	"serves-again", "services-stay-up", "effects-with-inbox", "offset-after-effects",
 }
 
 // Checkout is the workload: clients that place orders, some cancelled, and, if asked, reserve stock
@@ -130,6 +134,8 @@ type Checkout struct {
 	// ServerIDs lets the service choose order ids, so that a retry is recognised by its idempotency
 	// key alone.
 	ServerIDs bool
+	// OmitOrder leaves the order id out of retries, for the same reason.
+	OmitOrder bool
 	// NoKeepAlive closes the client's connection after each answer.
 	NoKeepAlive bool
 }
@@ -221,6 +227,14 @@ func (s Scenario) Validate() error {
 		return fmt.Errorf("%w: scenario %q: %w", ErrUsage, s.Name, errors.Join(problems...))
 	}
 	return nil
+}
+
+func (s Scenario) guaranteeNames() []string {
+	var names []string
+	for _, g := range s.Guarantees {
+		names = append(names, g.Name)
+	}
+	return names
 }
 
 func (s System) historyServices() []history.Service {

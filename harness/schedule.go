@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -60,6 +61,15 @@ func (s Schedule) Faults() []Fault {
 	return all
 }
 
+// names lists the faults for the history's header.
+func (s Schedule) names() []string {
+	var names []string
+	for _, fault := range s.Faults() {
+		names = append(names, fault.Name()+" on "+fault.Target())
+	}
+	return names
+}
+
 func (s Step) validate(t Topology) []error {
 	var problems []error
 	if len(s.faults) == 0 {
@@ -117,7 +127,7 @@ func (p *player) step(ctx context.Context, step Step) error {
 	for _, fault := range step.faults {
 		injections = append(injections, &injection{id: p.number(), fault: fault, Injection: fault.Prepare(p.env)})
 	}
-	release := func() {}
+	release, fate := func() {}, func() error { return nil }
 	if step.point != nil && !p.control {
 		held, err := p.catch(ctx, *step.point)
 		if err != nil {
@@ -130,6 +140,7 @@ func (p *player) step(ctx context.Context, step Step) error {
 		release = held.Drop
 		if step.forward {
 			release = held.Forward
+			fate = func() error { return forwarded(held, *step.point) }
 		}
 	}
 	// From here on, heal runs whatever happens.
@@ -145,7 +156,15 @@ func (p *player) step(ctx context.Context, step Step) error {
 	for i := len(injections) - 1; i >= 0; i-- {
 		errs = append(errs, p.end(ctx, injections[i]))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, fate())...)
+}
+
+// forwarded demands, after the heal, that a message that was to go on did.
+func forwarded(held *link.Hold, point Point) error {
+	if outcome := held.Outcome(); outcome != "forwarded" {
+		return fmt.Errorf("forward %s: it was %s", point, cmp.Or(outcome, "still held"))
+	}
+	return nil
 }
 
 // catch holds the message that point names, of an order placed for it.

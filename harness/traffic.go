@@ -31,6 +31,9 @@ type traffic struct {
 	marks   int
 }
 
+// lateness is when a confirmation comes that is meant to be too late.
+const lateness = 2 * time.Second
+
 // retries is how long a client goes on with one intent: longer than any outage of the catalogue.
 const retries = 12 * time.Second
 
@@ -80,11 +83,11 @@ func (t *traffic) finish(ctx context.Context) error {
 // next draws the n-th operation. All draws happen here, in order, so that a seed repeats them.
 func (t *traffic) next(n int) func(context.Context) {
 	lines := t.lines()
-	fate := t.random.Float64()
+	fate, curiosity := t.random.Float64(), t.random.Float64()
 	if t.stocks != nil && t.random.Float64() < t.plan.Reservations {
-		return func(ctx context.Context) { t.reserve(ctx, n, lines, fate) }
+		return func(ctx context.Context) { t.reserve(ctx, n, lines, fate, curiosity) }
 	}
-	return func(ctx context.Context) { t.order(ctx, n, lines, fate < t.plan.Cancels) }
+	return func(ctx context.Context) { t.order(ctx, n, lines, fate < t.plan.Cancels, curiosity) }
 }
 
 func (t *traffic) lines() []history.Line {
@@ -97,16 +100,47 @@ func (t *traffic) lines() []history.Line {
 
 func skuName(i int) string { return fmt.Sprintf("sku-%03d", i+1) }
 
-func (t *traffic) order(ctx context.Context, n int, lines []history.Line, cancel bool) {
-	request := observe.PlaceRequest{Key: fmt.Sprintf("key-%06d", n), Lines: lines, Amount: 1000}
+// order places an order, and then does what clients also do: cancel it, read it, send it again, or use
+// its id for another order.
+func (t *traffic) order(ctx context.Context, n int, lines []history.Line, cancel bool, curiosity float64) {
+	request := observe.PlaceRequest{Key: fmt.Sprintf("key-%06d", n), Lines: lines, Amount: 1000, OmitOrder: t.plan.OmitOrder}
 	if !t.plan.ServerIDs {
 		request.Order = fmt.Sprintf("order-%06d", n)
 	}
 	client := fmt.Sprintf("client-%02d", n%t.plan.Clients)
 	answer := t.place(ctx, client, request)
-	if cancel && answer.Order != "" {
-		t.count(func() { t.orders.As(client).CancelOrder(ctx, answer.Order) })
+	if answer.Outcome != history.OK {
+		return
 	}
+	one := t.orders.As(client)
+	if cancel {
+		t.count(func() { one.CancelOrder(ctx, answer.Order) })
+	}
+	t.count(func() {
+		switch {
+		case curiosity < 0.3:
+			one.ReadOrder(ctx, answer.Order)
+		case curiosity < 0.4:
+			one.Place(ctx, request) // the same order again: same key, same answer
+		case curiosity < 0.45 && request.Order != "":
+			request.Key += "-reused" // another order under a used id: refused
+			one.Place(ctx, request)
+		}
+	})
+}
+
+// recover places fresh orders after all faults are healed. Judging demands that each is acknowledged.
+func (t *traffic) recover(ctx context.Context, orders int) {
+	var group sync.WaitGroup
+	for n := range orders {
+		lines := t.lines()
+		request := observe.PlaceRequest{Key: fmt.Sprintf("key-recovery-%d", n+1), Lines: lines, Amount: 1000}
+		if !t.plan.ServerIDs {
+			request.Order = fmt.Sprintf("order-recovery-%d", n+1)
+		}
+		group.Go(func() { t.place(ctx, "client-recovery", request) })
+	}
+	group.Wait()
 }
 
 func (t *traffic) place(ctx context.Context, client string, request observe.PlaceRequest) observe.Answer {
@@ -118,17 +152,40 @@ func (t *traffic) place(ctx context.Context, client string, request observe.Plac
 	return answer
 }
 
-// reserve tries a reservation over REST; a third each is confirmed, cancelled and abandoned to its expiry.
-func (t *traffic) reserve(ctx context.Context, n int, lines []history.Line, fate float64) {
+// reserve tries a reservation over REST; about a third each is confirmed, cancelled, and abandoned to its
+// expiry. Some calls come twice, and some confirmations come when it is too late.
+func (t *traffic) reserve(ctx context.Context, n int, lines []history.Line, fate, curiosity float64) {
 	client := t.stocks.As(fmt.Sprintf("client-%02d", n%t.plan.Clients))
+	request := observe.ReserveRequest{Key: fmt.Sprintf("reserve-%06d", n), Lines: lines}
+	var answer observe.Answer
+	bounded, cancel := context.WithTimeout(ctx, retries)
+	defer cancel()
+	t.count(func() { answer = client.ReserveUntil(bounded, request) })
+	if answer.Outcome != history.OK {
+		return
+	}
+	settle, late := client.ReleaseReservation, false
+	switch {
+	case fate < 1.0/3:
+		settle = client.ConfirmReservation
+	case fate > 2.0/3 && curiosity < 0.5:
+		settle, late = client.ConfirmReservation, true
+	case fate > 2.0/3:
+		return
+	}
+	if late && sleep(ctx, lateness) != nil {
+		return
+	}
 	t.count(func() {
-		answer := client.Reserve(ctx, observe.ReserveRequest{Key: fmt.Sprintf("reserve-%06d", n), Lines: lines})
+		settle(ctx, answer.Reservation)
 		switch {
-		case answer.Outcome != history.OK || fate > 2.0/3:
-		case fate < 1.0/3:
-			client.ConfirmReservation(ctx, answer.Reservation)
-		default:
-			client.ReleaseReservation(ctx, answer.Reservation)
+		case late:
+		case curiosity < 0.3:
+			settle(ctx, answer.Reservation)
+		case curiosity < 0.5:
+			client.Reserve(ctx, request) // the same reservation again
+		case curiosity < 0.7:
+			client.ReadStock(ctx, lines[0].SKU)
 		}
 	})
 }
@@ -186,7 +243,9 @@ func (t *traffic) mark() marked {
 func (t *traffic) placeMarked(m marked) {
 	lines := []history.Line{{SKU: skuName(0), Qty: 1}, {SKU: skuName(1), Qty: 1}}[:min(2, t.plan.SKUs)]
 	t.group.Go(func() {
-		t.place(t.ctx, "client-marked", observe.PlaceRequest{Key: m.key, Order: m.order, Lines: lines, Amount: 1000})
+		t.place(t.ctx, "client-marked", observe.PlaceRequest{
+			Key: m.key, Order: m.order, Lines: lines, Amount: 1000, OmitOrder: t.plan.OmitOrder,
+		})
 	})
 }
 

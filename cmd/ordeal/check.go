@@ -41,7 +41,7 @@ func judge(path string, asJSON bool) error {
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		file = filepath.Join(path, historyFile)
 	}
-	view, judgement, err := check.JudgeFile(file, check.OrderAndStock)
+	view, judgement, err := check.JudgeFile(file, nil)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return noHistory(path)

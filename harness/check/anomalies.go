@@ -34,6 +34,12 @@ const (
 	LostWrite             = "lost-write"
 	InconsistentOffset    = "inconsistent-offset"
 	OverCompensation      = "over-compensation"
+	LedgerRewritten       = "ledger-rewritten"
+	NotRecovered          = "not-recovered"
+	ServiceCrashed        = "service-crashed"
+	SplitTransaction      = "split-transaction"
+	OffsetBeforeEffects   = "offset-before-effects"
+	DuplicateReservation  = "duplicate-reservation"
 )
 
 // Kind describes one anomaly name.
@@ -53,15 +59,19 @@ var Kinds = []Kind{
 	{Oversell, "The ledger reserved and sold more than there was.", true},
 	{MissingDeduction, "A confirmed order line was never sold in the ledger.", true},
 	{WrongQuantity, "A confirmed order line was sold in another quantity or SKU.", false},
-	{TerminalOverwritten, "An order that had ended changed its status.", false},
-	{IllegalTransition, "An order changed in a way that the state machine forbids.", false},
+	{LedgerRewritten, "An entry of the append-only ledger was changed or deleted.", false},
+	{TerminalOverwritten, "An order or a reservation that had ended changed its status.", false},
+	{IllegalTransition, "An order or a reservation changed in a way that its state machine forbids.", false},
 	{StuckOrder, "An order was still pending when nothing moved any more.", true},
+	{NotRecovered, "A fresh order was not acknowledged after every fault was healed.", false},
 	{LeakedReservation, "A cancelled or nonexistent order kept stock.", true},
 	{DoubleEffect, "One event or order line took effect twice.", false},
+	{SplitTransaction, "What belongs in one transaction was committed in two, or in part.", true},
 	{PhantomEvent, "A visible event announces what was never committed.", true},
 	{PublishedBeforeCommit, "An event left its service before the commit it announces.", false},
 	{LostEvent, "A committed change was never announced.", true},
 	{SkippedRecord, "A consumer group committed past a record that it did not handle.", true},
+	{OffsetBeforeEffects, "A consumer committed its offset before the effects of the record.", false},
 	{LostAck, "What was acknowledged to a client is not in the database.", true},
 	{ReorderedEvent, "Events of one order first appear in the log out of order.", false},
 	{SplitKey, "Events of one order are on several partitions.", false},
@@ -72,8 +82,10 @@ var Kinds = []Kind{
 	{StuckPartition, "Records stayed unconsumed when nothing moved any more.", true},
 	{StuckOutbox, "An outbox row stayed unpublished when nothing moved any more.", true},
 	{StuckReservation, "A reservation stayed open when nothing moved any more.", true},
+	{ServiceCrashed, "A process of a service ended by itself.", false},
 	{EffectAfterFailure, "A request that failed for certain took effect.", false},
 	{DuplicateOrder, "One idempotency key made several orders.", false},
+	{DuplicateReservation, "One idempotency key made several reservations.", false},
 	{UncommittedAnswer, "An answer showed an order state that was never committed.", true},
 	{PayloadMismatch, "An event says something else than the rows that it announces.", false},
 	{LostWrite, "A produce that the broker acknowledged is not in the log.", true},

@@ -10,13 +10,19 @@ import (
 
 var answersHold = Guarantee{
 	ID: "I16", Name: "answers-hold",
-	Statement: "What failed for certain had no effect, one idempotency key makes one order, and answers show committed states only.",
+	Statement: "What failed for certain had no effect, one idempotency key makes one order or reservation, and answers show committed states only.",
 	Check:     checkAnswers,
 }
 
 func checkAnswers(v *View) (f Finding) {
-	made := v.ordersByKey()
+	made, reserved := v.ordersByKey(), v.reservationsByKey()
 	for _, intent := range v.Intents {
+		if intent.Attempts[0].Action == history.Reserve && intent.Key != "" {
+			f.Examined++
+			if ids := reserved[intent.Key]; len(ids) > 1 {
+				f.Anomalies = append(f.Anomalies, v.duplicateReservation(intent, ids))
+			}
+		}
 		if intent.Attempts[0].Action != history.Place {
 			continue
 		}
@@ -43,42 +49,6 @@ func checkAnswers(v *View) (f Finding) {
 	return f
 }
 
-// ordersByKey finds the committed orders that each key made: by the key in the row, by the answers,
-// and, where an answer was lost on the way, by what crossed the wire.
-func (v *View) ordersByKey() map[string][]*Order {
-	made := make(map[string][]*Order)
-	add := func(key string, order *Order) {
-		if key != "" && order != nil && len(order.Versions) > 0 && !slices.Contains(made[key], order) {
-			made[key] = append(made[key], order)
-		}
-	}
-	for _, order := range v.Orders {
-		add(order.Key, order)
-	}
-	keys := make(map[string]bool)
-	for _, op := range v.Ops {
-		if op.Action != history.Place || op.Key == "" {
-			continue
-		}
-		keys[op.Key] = true
-		if op.Outcome == history.OK {
-			add(op.Key, v.orders[op.Order])
-		}
-	}
-	for _, post := range v.posts {
-		for _, sent := range v.carried(post.request) {
-			key := v.symbols.name(sent)
-			if !keys[key] {
-				continue
-			}
-			for _, answered := range v.carried(post.response) {
-				add(key, v.orders[v.symbols.name(answered)])
-			}
-		}
-	}
-	return made
-}
-
 func duplicateOrder(intent *Intent, orders []*Order) Anomaly {
 	var ids []string
 	var events []int64
@@ -91,7 +61,7 @@ func duplicateOrder(intent *Intent, orders []*Order) Anomaly {
 	}
 	return Anomaly{
 		Name: DuplicateOrder, Subject: "key " + intent.Key,
-		Detail: fmt.Sprintf("%d attempts with one key made %d orders: %s", len(intent.Attempts), len(orders), strings.Join(ids, ", ")),
+		Detail: fmt.Sprintf("%s with one key made %d orders: %s", plural(len(intent.Attempts), "attempt", "attempts"), len(orders), strings.Join(ids, ", ")),
 		Events: events,
 	}
 }
@@ -147,8 +117,8 @@ func effectAfterFailure(intent *Intent, subject string, made Mark) Anomaly {
 	}
 	return Anomaly{
 		Name: EffectAfterFailure, Subject: subject,
-		Detail: fmt.Sprintf("all %d attempts of %s (key %q) failed for certain, the last with status %d %s, yet it was committed",
-			len(intent.Attempts), last.Action, intent.Key, last.Status, last.Error),
+		Detail: fmt.Sprintf("%s of %s (key %q) failed for certain, the last with status %d %s, yet it was committed",
+			plural(len(intent.Attempts), "attempt", "attempts"), last.Action, intent.Key, last.Status, last.Error),
 		Events: events,
 	}
 }

@@ -14,7 +14,8 @@ type Builder struct {
 	lsn     map[string]uint64 // last LSN of each database
 	outbox  map[outboxKey]*OutboxRow
 	wire    wireBuilder
-	stamp   Stamp // of the row being added
+	stamp   Stamp                   // of the row being added
+	open    map[string]*transaction // the last one of each database
 }
 
 type partitionKey struct {
@@ -39,6 +40,7 @@ func NewBuilder() *Builder {
 		intents: make(map[string]*Intent),
 		lsn:     make(map[string]uint64),
 		outbox:  make(map[outboxKey]*OutboxRow),
+		open:    make(map[string]*transaction),
 		wire:    newWireBuilder(),
 	}
 }

@@ -39,13 +39,19 @@ func (p *Partition) String() string { return p.Topic + "/" + strconv.Itoa(int(p.
 
 // At returns the record at an offset, nil when the log has none.
 func (p *Partition) At(offset int64) *Record {
-	i, ok := slices.BinarySearchFunc(p.Records, offset, func(r *Record, offset int64) int {
-		return cmp.Compare(r.Offset, offset)
-	})
-	if !ok {
+	i := p.search(offset)
+	if i == len(p.Records) || p.Records[i].Offset != offset {
 		return nil
 	}
 	return p.Records[i]
+}
+
+// search returns the index of the first record at or above an offset.
+func (p *Partition) search(offset int64) int {
+	i, _ := slices.BinarySearchFunc(p.Records, offset, func(r *Record, offset int64) int {
+		return cmp.Compare(r.Offset, offset)
+	})
+	return i
 }
 
 // conflict is a second reading of an offset that does not agree with the first, or comes too late.

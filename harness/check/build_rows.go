@@ -40,6 +40,7 @@ func (b *Builder) row(mark Mark, row *history.Row) error {
 		b.view.disorder = append(b.view.disorder, fmt.Sprintf("%s.%s was truncated", row.Database, row.Table))
 		return nil
 	}
+	transaction := b.transaction(row)
 	deleted := row.Action == "delete"
 	c := &columns{values: row.After, intern: b.text}
 	if deleted {
@@ -54,7 +55,7 @@ func (b *Builder) row(mark Mark, row *history.Row) error {
 	case "stock":
 		b.stockRow(c, deleted)
 	case "stock_ledger":
-		b.ledgerRow(c, deleted)
+		b.ledgerRow(c, row)
 	case "reservations":
 		b.reservationRow(c, deleted)
 	case "reservation_lines":
@@ -62,7 +63,11 @@ func (b *Builder) row(mark Mark, row *history.Row) error {
 		reservation.Lines = b.line(reservation.Lines, c, deleted)
 	case "inbox":
 		if !deleted { // a purge of old rows undoes nothing
-			b.inboxRow(row.Database, c)
+			transaction.handles(b.inboxRow(row.Database, c))
+		}
+	case "idempotency_keys":
+		if !deleted {
+			b.keyRow(c)
 		}
 	case "outbox":
 		b.outboxRow(row.Database, c, deleted)
@@ -111,9 +116,15 @@ func (b *Builder) stockRow(c *columns, deleted bool) {
 	sku.Rows = append(sku.Rows, row)
 }
 
-func (b *Builder) ledgerRow(c *columns, deleted bool) {
-	if deleted {
-		b.view.disorder = append(b.view.disorder, "a row of the append-only stock_ledger was deleted")
+func (b *Builder) ledgerRow(c *columns, row *history.Row) {
+	if row.Action != "insert" {
+		before := &columns{values: row.Before, intern: b.text}
+		if row.Before == nil {
+			before = c
+		}
+		// The entry stays as it was first written: the columns are judged by what happened.
+		sku := b.view.sku(before.text("product_id"))
+		sku.Rewrites = append(sku.Rewrites, Rewrite{b.stamp, before.text("entry_id"), b.text(row.Action)})
 		return
 	}
 	entry := &Entry{
@@ -146,7 +157,50 @@ func (b *Builder) reservationRow(c *columns, deleted bool) {
 		ReservationVersion{Stamp: b.stamp, Status: c.text("status"), Deleted: deleted})
 }
 
-func (b *Builder) inboxRow(database string, c *columns) {
+// transaction is what the rows of one commit, which come one after the other, have in common.
+type transaction struct {
+	lsn     uint64
+	effects bool // it changed another table than the inbox
+	inbox   []*InboxRow
+}
+
+func (b *Builder) transaction(row *history.Row) *transaction {
+	t := b.open[row.Database]
+	if t == nil {
+		t = new(transaction)
+		b.open[b.text(row.Database)] = t
+	}
+	if t.lsn != row.LSN {
+		*t = transaction{lsn: row.LSN, inbox: t.inbox[:0]}
+	}
+	if row.Table != "inbox" && !t.effects {
+		t.effects = true
+		for _, handled := range t.inbox {
+			handled.Alone = false
+		}
+	}
+	return t
+}
+
+func (t *transaction) handles(row *InboxRow) {
+	row.Alone = !t.effects
+	t.inbox = append(t.inbox, row)
+}
+
+// keyRow takes a row of idempotency_keys, of an order or of a reservation.
+func (b *Builder) keyRow(c *columns) {
+	row := KeyRow{b.stamp, c.text("idempotency_key")}
+	if id := c.text("order_id"); id != "" {
+		order := b.view.order(id)
+		order.Keys = append(order.Keys, row)
+	}
+	if id := c.text("reservation_id"); id != "" {
+		reservation := b.view.reservation(id)
+		reservation.Keys = append(reservation.Keys, row)
+	}
+}
+
+func (b *Builder) inboxRow(database string, c *columns) *InboxRow {
 	row := &InboxRow{
 		Stamp: b.stamp, Database: b.text(database), Consumer: c.text("consumer"), EventID: c.text("event_id"),
 		Outcome: c.text("outcome"), Topic: c.text("topic"),
@@ -155,6 +209,7 @@ func (b *Builder) inboxRow(database string, c *columns) {
 	b.view.Inbox = append(b.view.Inbox, row)
 	event := b.view.event(row.EventID)
 	event.Inbox = append(event.Inbox, row)
+	return row
 }
 
 func (b *Builder) outboxRow(database string, c *columns, deleted bool) {

@@ -33,6 +33,13 @@ type ack struct {
 	tokens span
 }
 
+// offsetCommit is one partition of an OffsetCommit request.
+type offsetCommit struct {
+	Mark
+	link symbol
+	next Position // the first record that the consumer has not handled
+}
+
 // hold is one step of a message that the tap held.
 type hold struct {
 	Mark
@@ -40,7 +47,7 @@ type hold struct {
 	tokens                      span
 }
 
-// post is one exchange that placed an order: the ids that request and response carried.
+// post is one exchange that placed an order or reserved stock: the ids that request and response carried.
 type post struct {
 	Mark
 	request, response span
@@ -66,7 +73,13 @@ func newWireBuilder() wireBuilder {
 	}
 }
 
-const placeKind = "POST /api/v1/orders"
+// Requests that make something, once for each idempotency key.
+const (
+	placeKind   = "POST /api/v1/orders"
+	reserveKind = "POST /api/v1/stocks"
+)
+
+func makes(kind string) bool { return kind == placeKind || kind == reserveKind }
 
 func (b *Builder) message(mark Mark, w *history.Wire) {
 	v := b.view
@@ -90,16 +103,26 @@ func (b *Builder) message(mark Mark, w *history.Wire) {
 		}
 		b.wire.produced[link] = w.Msg
 		v.produces = append(v.produces, produce{mark, link.link, b.tokens(w.Tokens)})
+	case request && w.Kind == "OffsetCommit" && !w.Forwarded && (w.Held == "" || w.Held == "held"):
+		for _, text := range w.Records {
+			if next, ok := parsePosition(text); ok {
+				next.Topic = b.text(next.Topic)
+				v.offsets = append(v.offsets, offsetCommit{mark, link.link, next})
+			}
+		}
 	case !request && w.Kind == "Produce":
 		b.acknowledge(mark, w)
-	case request && w.Kind == placeKind && !w.Forwarded && w.Held == "":
+	case request && makes(w.Kind) && !w.Forwarded && w.Held == "":
 		b.wire.posts[link] = post{Mark: mark, request: b.tokens(w.Tokens)}
-	case !request && w.Kind == placeKind:
+	case !request && makes(w.Kind):
 		// The first sight of the answer will do: one that the tap held and dropped was given all the same.
+		// A refusal names orders that it did not make.
 		if open, ok := b.wire.posts[link]; ok {
-			open.response = b.tokens(w.Tokens)
-			v.posts = append(v.posts, open)
 			delete(b.wire.posts, link)
+			if strings.HasPrefix(w.Status, "2") {
+				open.response = b.tokens(w.Tokens)
+				v.posts = append(v.posts, open)
+			}
 		}
 	}
 }
@@ -108,6 +131,9 @@ func (b *Builder) commitRequest(mark Mark, link connection, w *history.Wire) {
 	v := b.view
 	i, open := b.wire.commits[link]
 	if !open || v.commits[i].msg != w.Msg {
+		if w.Held != "" && w.Held != "held" {
+			return // the end of a hold, after the COMMIT was answered or its connection ended
+		}
 		i = len(v.commits)
 		b.wire.commits[link] = i
 		v.commits = append(v.commits, commit{

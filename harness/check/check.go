@@ -9,7 +9,7 @@ package check
 type Anomaly struct {
 	Name      string `json:"name"`      // one of the names in [Kinds]
 	Guarantee string `json:"guarantee"` // name of the guarantee it breaks
-	// Subject is "order X", "sku Y", "event Z", "reservation R", "key K", or "topic/partition".
+	// Subject is "order X", "sku Y", "event Z", "reservation R", "key K", "process P", or "topic/partition".
 	Subject string `json:"subject"`
 	Detail  string `json:"detail"` // one sentence with the figures
 	// Events are the Seq of the history events that prove it, ascending. What is proven by absence
@@ -87,16 +87,20 @@ var OrderAndStock = []Guarantee{
 	confirmedOrdersDeductedOnce,
 	legalTransitions,
 	ordersEnd,
+	servesAgain,
 	noLeakedReservation,
 	effectsAtMostOnce,
+	effectsWithInbox,
 	noPhantomEvent,
 	publishedAfterCommit,
 	noLostEvent,
 	consumedRecordsHandled,
+	offsetAfterEffects,
 	acknowledgedIsDurable,
 	perKeyOrder,
 	deadLettersComplete,
 	converges,
+	servicesStayUp,
 	answersHold,
 	eventsMatchRows,
 	logSound,

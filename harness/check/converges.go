@@ -12,11 +12,15 @@ func checkConverges(v *View) (f Finding) {
 	found := v.unconsumed(&f)
 	found = append(found, v.unpublished(&f)...)
 	found = append(found, v.unresolved(&f)...)
-	if atRest, reason := v.rest(); !atRest && len(found) > 0 {
-		f.Unknown = fmt.Sprintf("%d things still wait, and %s", len(found), reason)
-		return f
+	atRest, reason := v.rest()
+	switch {
+	case len(found) == 0:
+		f.Unknown = v.restless() // something waited that these checks do not see
+	case !atRest:
+		f.Unknown = fmt.Sprintf("%s, and %s", plural(len(found), "thing still waits", "things still wait"), reason)
+	default:
+		f.Anomalies = found
 	}
-	f.Anomalies = found
 	return f
 }
 
@@ -40,8 +44,8 @@ func (v *View) unconsumed(f *Finding) (found []Anomaly) {
 		if first != nil {
 			found = append(found, Anomaly{
 				Name: StuckPartition, Subject: partition.String(),
-				Detail: fmt.Sprintf("group %s stays at offset %d with %d records unconsumed, the first of them event %s (key %s), when %s",
-					offset.group, offset.committed, count, first.EventID, first.Key, v.standstill()),
+				Detail: fmt.Sprintf("group %s stays at offset %d with %s unconsumed, the first of them event %s (key %s), when %s",
+					offset.group, offset.committed, plural(count, "record", "records"), first.EventID, first.Key, v.standstill()),
 				Events: []int64{first.Seq, offset.probe.Seq},
 			})
 		}

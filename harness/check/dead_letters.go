@@ -37,7 +37,7 @@ func checkDeadLetters(v *View) (f Finding) {
 		search.applied(event)
 	}
 	if search.open > 0 {
-		f.Unknown = fmt.Sprintf("%d dead letters are not in their topic yet, and %s", search.open, search.reason)
+		f.Unknown = fmt.Sprintf("%s not in the topic yet, and %s", plural(search.open, "dead letter is", "dead letters are"), search.reason)
 	}
 	return f
 }
@@ -84,7 +84,7 @@ func (s *deadLetterSearch) owe(at Position, event *Event, because int64, why str
 	for _, row := range event.Outbox {
 		if row.Topic == deadLetterPrefix+at.Topic && row.Published.Seq == 0 {
 			s.open++ // it waits in the outbox: convergence says whether for too long
-			s.reason = "they wait in an outbox"
+			s.reason = "some wait in an outbox"
 			return
 		}
 	}

@@ -37,7 +37,7 @@ func checkDeductedOnce(v *View) (f Finding) {
 		f.Anomalies = append(f.Anomalies, strayedSells(order)...)
 	}
 	if open > 0 {
-		f.Unknown = fmt.Sprintf("%d confirmed lines are not sold yet, and %s", open, reason)
+		f.Unknown = fmt.Sprintf("%s not sold yet, and %s", plural(open, "confirmed line is", "confirmed lines are"), reason)
 	}
 	return f
 }

@@ -14,7 +14,7 @@ import (
 // The first word of the probe's detail says how the drain ended. Where it does not, idle_ms must have
 // reached deadline_ms.
 func (v *View) rest() (atRest bool, reason string) {
-	probe := v.lastProbe(history.ProbeQuiescent)
+	probe := v.quiescent()
 	if probe == nil {
 		return false, "the history does not say how the drain ended"
 	}
@@ -25,13 +25,28 @@ func (v *View) rest() (atRest bool, reason string) {
 	idle, deadline := probe.Numbers["idle_ms"], probe.Numbers["deadline_ms"]
 	switch {
 	case probe.Numbers["starved"] != 0:
-		return false, "the machine was too busy to judge liveness"
+		return false, starved
 	case outcome == drainStuck, deadline > 0 && idle >= deadline:
 		return true, ""
 	default:
 		return false, fmt.Sprintf("the drain ended while things still moved (idle for %d ms)%s", idle, detail(probe.Detail))
 	}
 }
+
+// restless says why the drain does not show that all work ended, empty when it does.
+func (v *View) restless() string {
+	probe := v.quiescent()
+	switch {
+	case probe == nil:
+		return "the history does not say how the drain ended"
+	case probe.OK:
+		return ""
+	default:
+		return "the drain did not end quiescent" + detail(probe.Detail)
+	}
+}
+
+const starved = "the machine was too busy to judge liveness"
 
 // drainStuck is how the observer of the drain says that nothing moved for longer than any timer.
 const drainStuck = "stuck"
@@ -43,9 +58,10 @@ func detail(text string) string {
 	return ": " + text
 }
 
-func (v *View) lastProbe(name string) *Probe {
+// quiescent is the probe of how the drain ended, the last where there are several; nil without one.
+func (v *View) quiescent() *Probe {
 	for i := len(v.Probes) - 1; i >= 0; i-- {
-		if v.Probes[i].Name == name {
+		if v.Probes[i].Name == history.ProbeQuiescent {
 			return &v.Probes[i]
 		}
 	}

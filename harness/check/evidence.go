@@ -12,7 +12,7 @@ import (
 // but where one does not hold the verdict is unknown, never a failure. The last two are judged only
 // where the scenario declares that it exercises them.
 var Evidence = []Guarantee{
-	noBypass, completeObservation, faultsBit, workAcknowledged, baselineAcknowledged,
+	carriedOut, noBypass, completeObservation, faultsBit, workAcknowledged, baselineAcknowledged,
 	contention, duplicates,
 }
 
@@ -77,6 +77,12 @@ func checkCompleteObservation(v *View) (f Finding) {
 			want(history.ProbeTopic, topic)
 		}
 	}
+	for _, process := range v.Processes {
+		// What a server lost with its process may be what a tap missed. A service that ends is judged.
+		if process.Unasked && process.State == history.Exited && v.serviceOf(process.Name) == "" {
+			bad = append(bad, fmt.Sprintf("%s exited by itself with %s", process.Name, ending(process)))
+		}
+	}
 	if !seen[history.ProbeTap] {
 		bad = append(bad, "no tap said whether it saw everything")
 	}
@@ -93,50 +99,6 @@ func summary(texts []string) string {
 		return fmt.Sprintf("%s; and %d more", strings.Join(texts[:most], "; "), len(texts)-most)
 	}
 	return strings.Join(texts, "; ")
-}
-
-var faultsBit = Guarantee{
-	ID: "I19", Name: "faults-bit",
-	Statement: "Every fault had a measured effect, and was healed.",
-	Check: func(v *View) (f Finding) {
-		type life struct {
-			injected, bit bool
-			name, why     string
-			unhealed      string
-		}
-		lives := make(map[int]*life)
-		var ids []int
-		for _, fault := range v.Faults {
-			l := lives[fault.ID]
-			if l == nil {
-				l = &life{name: fault.Name + " on " + fault.Target}
-				lives[fault.ID] = l
-				ids = append(ids, fault.ID)
-			}
-			l.injected = l.injected || fault.Stage == history.Injected
-			l.bit = l.bit || fault.Stage == history.Observed && fault.Bit
-			if fault.Stage == history.Healed && fault.Error != "" {
-				l.unhealed = fault.Error
-			}
-			if text := strings.Trim(fault.Error+"; "+fault.Evidence, "; "); text != "" && !fault.Bit {
-				l.why = text
-			}
-		}
-		var bad []string
-		for _, id := range ids {
-			f.Examined++
-			switch l := lives[id]; {
-			case !l.injected:
-				bad = append(bad, l.name+" was never injected"+detail(l.why))
-			case !l.bit:
-				bad = append(bad, l.name+" never bit"+detail(l.why))
-			case l.unhealed != "":
-				bad = append(bad, l.name+" was not healed"+detail(l.unhealed))
-			}
-		}
-		f.Unknown = summary(bad)
-		return f
-	},
 }
 
 var workAcknowledged = Guarantee{
@@ -202,7 +164,8 @@ var contention = Guarantee{
 			}
 		}
 		if f.Examined == 0 || rejected == 0 {
-			f.Unknown = fmt.Sprintf("%d transactions on one SKU overlapped and %d orders were rejected: no contention", f.Examined, rejected)
+			f.Unknown = fmt.Sprintf("%s on one SKU overlapped and %s rejected: no contention",
+				plural(f.Examined, "transaction", "transactions"), plural(rejected, "order was", "orders were"))
 		}
 		return f
 	},

@@ -35,8 +35,17 @@ func TestWithoutEvidenceTheVerdictIsUnknown(t *testing.T) {
 		"a database never compared":   {completeObservation, lacks(probed(history.ProbeTable, "stock.")), "no table probe of stock"},
 		"a topic never compared":      {completeObservation, lacks(probed(history.ProbeTopic, "order-events")), "no topic probe of order-events"},
 		"taps that say nothing":       {completeObservation, lacks(probed(history.ProbeTap, "")), "no tap"},
-		"a fault without evidence":    {faultsBit, lacks(fault(history.Observed)), "never bit"},
-		"a fault that never began":    {faultsBit, lacks(fault(history.Injected)), "never injected"},
+		"an experiment that broke off": {carriedOut, lacks(func(e history.Event) bool {
+			return e.Phase != nil && e.Phase.Name == history.End
+		}), "before the experiment does"},
+		"an experiment that went wrong": {carriedOut, func(events []history.Event) []history.Event {
+			return append(events, history.Event{Probe: &history.Probe{Name: history.ProbeHarness, Detail: "inject latency: no such link\nmore"}})
+		}, "no such link"},
+		"a server that ended by itself": {completeObservation, func(events []history.Event) []history.Event {
+			return append(events, history.Event{Process: &history.Process{Name: "kafka-1", State: history.Exited, Code: 2, Unasked: true}})
+		}, "kafka-1 exited by itself with code 2"},
+		"a fault without evidence": {faultsBit, lacks(fault(history.Observed)), "never bit"},
+		"a fault that never began": {faultsBit, lacks(fault(history.Injected)), "never injected"},
 		"a fault that stayed": {faultsBit, func(events []history.Event) []history.Event {
 			return edited(events, fault(history.Healed), func(e *history.Event) { e.Fault.Error = "port taken" })
 		}, "not healed: port taken"},
@@ -156,4 +165,108 @@ func TestVerdict(t *testing.T) {
 	require.Equal(t, Unknown, Worse(Pass, Unknown))
 	require.Error(t, new(Verdict).UnmarshalText([]byte("skipped")))
 	require.Equal(t, "verdict(7)", Verdict(7).String())
+}
+
+func TestEveryPlannedFaultMustBeInjected(t *testing.T) {
+	const down = "down on order->kafka-1" // the fault of the clean history
+	cases := map[string]struct {
+		planned []string
+		verdict Verdict
+		reason  string
+	}{
+		"none planned":     {nil, Pass, ""},
+		"the one injected": {[]string{down}, Pass, ""},
+		"another one":      {[]string{down, "kill on stock"}, Unknown, "1 of 2 planned faults were never injected: kill on stock"},
+		"the same twice":   {[]string{down, down}, Unknown, "1 of 2 planned faults were never injected: " + down},
+		"only another":     {[]string{"kill on stock"}, Unknown, "1 of 1 planned fault was never injected: kill on stock"},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			view := build(t, cleanHistory())
+			view.Header.Faults = c.planned
+			judgement := Judge(view, OrderAndStock)
+			result, _ := judgement.Result("faults-bit")
+			require.Equal(t, c.verdict, result.Verdict)
+			require.Equal(t, c.reason, result.Reason)
+			require.Equal(t, c.verdict, judgement.Verdict)
+		})
+	}
+}
+
+func TestAnExperimentWithoutTroubleIsCarriedOut(t *testing.T) {
+	judgement := judge(t, append(cleanHistory(), history.Event{Probe: &history.Probe{Name: history.ProbeHarness, OK: true}}))
+	require.Equal(t, Pass, judgement.Verdict, "%v", judgement.Reasons)
+}
+
+// A drain that did not end quiescent is never a pass, whatever the checks find.
+func TestARestlessDrainNeverPasses(t *testing.T) {
+	for _, how := range []string{"stuck; messages in flight: 1", "deadline; messages in flight: 1", ""} {
+		judgement := judge(t, edited(cleanHistory(), probed(history.ProbeQuiescent, ""), func(e *history.Event) {
+			e.Probe.OK, e.Probe.Detail = false, how
+		}))
+		result, _ := judgement.Result("converges")
+		require.Empty(t, judgement.Anomalies())
+		require.Equal(t, Unknown, result.Verdict)
+		require.Contains(t, result.Reason, how)
+		require.Equal(t, Unknown, judgement.Verdict)
+	}
+	judgement := judge(t, without(cleanHistory(), probed(history.ProbeQuiescent, "")))
+	require.Empty(t, judgement.Anomalies())
+	require.Equal(t, Unknown, judgement.Verdict)
+	require.Contains(t, judgement.Reasons[0], "converges: the history does not say")
+}
+
+// An answer that did not come proves nothing where the client had no time to wait for it.
+func TestAHurriedRecoveryIsUnknown(t *testing.T) {
+	changes := map[string]func([]history.Event) []history.Event{
+		"starved": func(events []history.Event) []history.Event {
+			return edited(events, probed(history.ProbeQuiescent, ""), func(e *history.Event) { e.Probe.Numbers["starved"] = 1 })
+		},
+		"cut short": func(events []history.Event) []history.Event {
+			return without(events, func(e history.Event) bool { return e.Phase != nil && e.Phase.Name == history.End })
+		},
+	}
+	for name, change := range changes {
+		t.Run(name, func(t *testing.T) {
+			for _, bug := range serviceBugs() {
+				if bug.name != NotRecovered {
+					continue
+				}
+				judgement := judge(t, change(bug.history()))
+				result, _ := judgement.Result("serves-again")
+				require.Empty(t, judgement.Anomalies())
+				require.Equal(t, Unknown, result.Verdict)
+				require.Contains(t, result.Reason, "1 fresh order was not acknowledged, but ")
+			}
+		})
+	}
+}
+
+func TestAServiceThatCrashesLeavesTheObservationWhole(t *testing.T) {
+	for _, bug := range serviceBugs() {
+		judgement := judge(t, bug.history())
+		result, _ := judgement.Result("complete-observation")
+		require.Equal(t, Pass, result.Verdict, "%s: %s", bug.name, result.Reason)
+	}
+}
+
+func TestEachConsumedRecordIsJudgedAtItsFirstOffset(t *testing.T) {
+	twice := func(w *world) {
+		p := buy(9, line("sku-2", 1000))
+		placed := w.place(p)
+		w.publish(placed)
+		w.advance(receipt("stock", placed, Applied))
+		stale := placed.at
+		stale.Offset = 0
+		w.advance(receipt("stock", &signal{at: stale}, Applied)) // of a replica that was away
+		w.advance(receipt("stock", placed, Applied))
+		rejected := w.reject(placed)
+		w.publish(rejected)
+		cancelled := w.decide(p, Cancelled, rejected)
+		w.publish(cancelled)
+		w.ignore("stock", cancelled)
+	}
+	result, _ := judge(t, story(twice)).Result("offset-after-effects")
+	require.Len(t, result.Anomalies, 1)
+	require.Equal(t, 6, result.Examined, "three records of each order")
 }

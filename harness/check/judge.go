@@ -7,8 +7,10 @@ import (
 	"github.com/ordeal-chaos/ordeal/harness/history"
 )
 
-// JudgeFile reads a history file and judges it. The error is that of [history.Read], or says which
-// event cannot be understood; the judgement is then unknown.
+// JudgeFile reads a history file and judges it. With guarantees nil it is judged by those that the
+// header names, as the run was: a name that [OrderAndStock] does not have is a reason of the judgement,
+// which is then at most unknown. A header that names none means [OrderAndStock]. The error is that of
+// [history.Read], or says which event cannot be understood; the judgement is then unknown.
 func JudgeFile(path string, guarantees []Guarantee) (*View, Judgement, error) {
 	builder := NewBuilder()
 	header, err := history.Read(path, builder.Add)
@@ -17,7 +19,33 @@ func JudgeFile(path string, guarantees []Guarantee) (*View, Judgement, error) {
 	}
 	view := builder.View()
 	view.Header = header
-	return view, Judge(view, guarantees), nil
+	if guarantees != nil {
+		return view, Judge(view, guarantees), nil
+	}
+	if len(header.Guarantees) == 0 {
+		return view, Judge(view, OrderAndStock), nil
+	}
+	guarantees, strange := Named(header.Guarantees)
+	judgement := Judge(view, guarantees)
+	for _, name := range strange {
+		judgement.Verdict = Worse(judgement.Verdict, Unknown)
+		judgement.Reasons = append(judgement.Reasons, name+": the run was judged by it, but it is not known here")
+	}
+	return view, judgement, nil
+}
+
+// Named selects guarantees of [OrderAndStock] by name, in the order given. The second result holds the
+// names that are none of them.
+func Named(names []string) (guarantees []Guarantee, unknown []string) {
+	for _, name := range names {
+		i := slices.IndexFunc(OrderAndStock, func(g Guarantee) bool { return g.Name == name })
+		if i < 0 {
+			unknown = append(unknown, name)
+			continue
+		}
+		guarantees = append(guarantees, OrderAndStock[i])
+	}
+	return guarantees, unknown
 }
 
 // Judge applies the evidence conditions and the guarantees to a view. The header's Exercises names

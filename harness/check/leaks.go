@@ -31,7 +31,7 @@ func checkLeaks(v *View) (f Finding) {
 		f.Anomalies = append(f.Anomalies, *leak)
 	}
 	if open > 0 {
-		f.Unknown = fmt.Sprintf("%d orders without a claim still hold stock, and %s", open, reason)
+		f.Unknown = fmt.Sprintf("%s stock, and %s", plural(open, "order without a claim still holds", "orders without a claim still hold"), reason)
 	}
 	return f
 }

@@ -155,6 +155,84 @@ func TestLegalHistoriesRaiseNoAlarm(t *testing.T) {
 			w.publish(cancelled)
 			w.ignore("stock", cancelled)
 		},
+		"an attempt after the heal fails and its retry is acknowledged": func(w *world) {
+			before := w.invoke(history.Place, buy(8, line("sku-1", 1)), 1)
+			w.phase(history.Recovery)
+			w.answer(before, history.Info, 0, "", buy(8))
+			p := buy(9, line("sku-1", 1))
+			w.answer(w.invoke(history.Place, p, 1), history.Info, 503, "", p)
+			p.key = "key-9"
+			w.confirmed(p)
+		},
+		"a service is stopped and started again": func(w *world) {
+			w.exit(history.Process{Name: "stock", Signal: "killed"})
+			w.emit(history.Event{Process: &history.Process{Name: "stock", PID: 101, State: history.Started}})
+		},
+		"an inbox row is written again, alone": func(w *world) {
+			p := buy(9, line("sku-1", 1))
+			confirmed := w.untilConfirmed(p)
+			w.settle(confirmed, LedgerSell)
+			again := receipt("stock", confirmed, Applied)
+			again.Action = "update"
+			w.commit("stock", "stock->postgres", nil, again)
+		},
+		"a client repeats a reservation and is answered the same": func(w *world) {
+			w.rest(9, "sku-1", 1, "forever")
+			w.op++
+			op := history.Op{ID: w.op, Type: history.Invoke, Client: "client-2", Action: history.Reserve, Key: "key-rest-9reserve", Attempt: 2}
+			w.emit(history.Event{Op: &op})
+			answered := op
+			answered.Type, answered.Status, answered.Reservation = history.OK, 200, "rest-9"
+			w.emit(history.Event{Op: &answered})
+		},
+		"a reservation is written again without a transition": func(w *world) {
+			w.rest(9, "sku-1", 1, ReservationExpired)
+			w.mark("rest-9", ReservationExpired)
+		},
+		"an order without an idempotency key": func(w *world) {
+			p := buy(9, line("sku-1", 1))
+			p.key = ""
+			w.confirmed(p)
+		},
+		"an offset is committed again, and one past a duplicate before that is looked at": func(w *world) {
+			p := buy(9, line("sku-2", 1000))
+			placed := w.place(p)
+			w.publish(placed)
+			rejected := w.reject(placed)
+			w.publish(rejected)
+			w.produce(placed)
+			w.advance(receipt("stock", placed, Ignored))
+			cancelled := w.decide(p, Cancelled, rejected)
+			w.publish(cancelled)
+			w.ignore("stock", cancelled)
+		},
+		"a server is killed and started again": func(w *world) {
+			w.exit(history.Process{Name: "kafka-1", Signal: "killed"})
+			w.emit(history.Event{Process: &history.Process{Name: "kafka-1", PID: 101, State: history.Started}})
+		},
+		"an aborted record is passed, and its event handled when it comes again": func(w *world) {
+			p := buy(9, line("sku-2", 1000))
+			placed := w.place(p)
+			aborted := w.record(placed)
+			aborted.Aborted = true
+			w.append(aborted)
+			w.advance(receipt("stock", &signal{at: *aborted}, Ignored))
+			w.afterRejection(placed)
+		},
+		"another service's consumer is ahead": func(w *world) {
+			p := buy(9, line("sku-2", 1000))
+			placed := w.place(p)
+			w.produce(placed)
+			w.advance(receipt("order", placed, Ignored))
+			w.afterRejection(placed)
+		},
+		"a refusal names the order of another key": func(w *world) {
+			p := buy(9, line("sku-1", 1))
+			op := w.invoke(history.Place, p, 1)
+			w.post(history.Request, "", p.key)
+			w.post(history.Response, "409", "order-1")
+			w.answer(op, history.Fail, 409, "", p)
+		},
 		"a record is read a second time": func(w *world) {
 			placed := w.place(buy(9, line("sku-2", 1000)))
 			w.publish(placed)

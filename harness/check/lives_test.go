@@ -78,7 +78,11 @@ func (w *world) rest(n int, sku string, qty int64, end string) {
 		if op == LedgerReserve {
 			kind = "insert"
 		}
-		w.commit("stock", "stock->postgres", []string{id}, append(w.move(op, "", id, "", 1, p.lines[0]), reservation(kind, status))...)
+		rows := append(w.move(op, "", id, "", 1, p.lines[0]), reservation(kind, status))
+		if action == history.Reserve {
+			rows = append(rows, row("idempotency_keys", "insert", "idempotency_key", invoked.Key, "reservation_id", id))
+		}
+		w.commit("stock", "stock->postgres", []string{id}, rows...)
 		answered := invoked
 		answered.Type, answered.Status, answered.Reservation, answered.State = history.OK, 200, id, status
 		w.emit(history.Event{Op: &answered})
@@ -114,6 +118,8 @@ func cleanHistory() []history.Event {
 	w.rest(1, "sku-1", 1, ReservationConfirmed)
 	w.rest(2, "sku-1", 1, ReservationReleased)
 	w.rest(3, "sku-1", 1, ReservationExpired)
+	w.phase(history.Recovery)
+	w.confirmed(buy(6, line("sku-1", 1)))
 	w.finish()
 	return events
 }

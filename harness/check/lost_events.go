@@ -38,9 +38,9 @@ func checkLostEvents(v *View) (f Finding) {
 	}
 	switch {
 	case search.waiting > 0:
-		f.Unknown = fmt.Sprintf("%d events still wait in an outbox", search.waiting)
+		f.Unknown = plural(search.waiting, "event still waits", "events still wait") + " in an outbox"
 	case search.open > 0:
-		f.Unknown = fmt.Sprintf("%d committed changes are not announced yet, and %s", search.open, search.reason)
+		f.Unknown = fmt.Sprintf("%s not announced yet, and %s", plural(search.open, "committed change is", "committed changes are"), search.reason)
 	}
 	return f
 }

@@ -1,10 +1,6 @@
 package check
 
-import (
-	"fmt"
-
-	"github.com/ordeal-chaos/ordeal/harness/history"
-)
+import "fmt"
 
 var ordersEnd = Guarantee{
 	ID: "I5", Name: "orders-end",
@@ -35,14 +31,14 @@ func checkOrdersEnd(v *View) (f Finding) {
 		})
 	}
 	if open > 0 {
-		f.Unknown = fmt.Sprintf("%d orders are still open, and %s", open, reason)
+		f.Unknown = fmt.Sprintf("%s still open, and %s", plural(open, "order is", "orders are"), reason)
 	}
 	return f
 }
 
 // standstill says in words how long nothing had moved.
 func (v *View) standstill() string {
-	probe := v.lastProbe(history.ProbeQuiescent)
+	probe := v.quiescent()
 	if probe == nil || probe.OK {
 		return "the drain ended"
 	}

@@ -106,7 +106,7 @@ func (v *View) reservationMismatch(reservation *Reservation, payload *Payload) s
 
 func lineMismatch(said []PayloadLine, rows []OrderLine) string {
 	if len(said) != len(rows) {
-		return fmt.Sprintf("it has %d lines, the rows %d", len(said), len(rows))
+		return fmt.Sprintf("it has %s, the rows %d", plural(len(said), "line", "lines"), len(rows))
 	}
 	byNumber := make(map[int64]OrderLine, len(rows))
 	for _, row := range rows {

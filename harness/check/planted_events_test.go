@@ -82,7 +82,7 @@ func eventBugs() []planted {
 				w.ignore("stock", cancelled)
 			})
 		}},
-		{OutOfOrderApplication, nil, "order order-9", func() []history.Event {
+		{OutOfOrderApplication, []string{OffsetBeforeEffects}, "order order-9", func() []history.Event {
 			return story(func(w *world) {
 				p := buy(9, line("sku-2", 1000))
 				placed := w.place(p)
@@ -154,12 +154,16 @@ func logBugs() []planted {
 
 // rolledBack is a COMMIT whose answer says that nothing was written.
 func (w *world) rolledBack(answer history.Wire, tokens ...string) {
+	w.rolledBackBy("order", answer, tokens...)
+}
+
+func (w *world) rolledBackBy(service string, answer history.Wire, tokens ...string) {
 	w.msg++
 	request := history.Wire{
-		Link: "order->postgres", Conn: 1, Msg: w.msg, Direction: history.Request, Kind: "COMMIT", Forwarded: true, Tokens: tokens,
+		Link: service + "->postgres", Conn: 1, Msg: w.msg, Direction: history.Request, Kind: "COMMIT", Forwarded: true, Tokens: tokens,
 	}
 	w.emit(history.Event{Wire: &request})
-	answer.Link, answer.Conn, answer.Msg, answer.Direction = "order->postgres", 1, w.msg, history.Response
+	answer.Link, answer.Conn, answer.Msg, answer.Direction = service+"->postgres", 1, w.msg, history.Response
 	w.emit(history.Event{Wire: &answer})
 }
 

@@ -105,7 +105,7 @@ type planted struct {
 }
 
 func bugs() []planted {
-	return slices.Concat(stockBugs(), orderBugs(), eventBugs(), logBugs(), livenessBugs())
+	return slices.Concat(stockBugs(), orderBugs(), eventBugs(), logBugs(), livenessBugs(), transactionBugs(), serviceBugs())
 }
 
 func stockBugs() []planted {
@@ -310,9 +310,9 @@ func orderBugs() []planted {
 				one, two := buy(9, line("sku-2", 1000)), buy(10, line("sku-2", 1000))
 				two.key = one.key
 				op := w.invoke(history.Place, one, 1)
-				w.post(history.Request, one.key)
+				w.post(history.Request, "", one.key)
 				placed := w.insert(one)
-				w.post(history.Response, one.id)
+				w.post(history.Response, "201", one.id)
 				w.answer(op, history.Info, 0, "", one)
 				w.afterRejection(placed)
 				w.rejected(two)

@@ -4,7 +4,7 @@ import "fmt"
 
 var stockConserved = Guarantee{
 	ID: "I2", Name: "stock-conserved",
-	Statement: "After every commit, what was put in equals available + reserved + sold, and the columns are what the ledger says.",
+	Statement: "After every commit, what was put in equals available + reserved + sold, the columns are what the ledger says, and the ledger only grows.",
 	Check:     checkStockConserved,
 }
 
@@ -45,8 +45,29 @@ func checkStockConserved(v *View) (f Finding) {
 		found := skuAnomalies{sku: sku}
 		f.Examined += sku.commits(found.judge)
 		f.Anomalies = append(f.Anomalies, found.list()...)
+		f.Examined += len(sku.Rewrites)
+		if len(sku.Rewrites) > 0 {
+			f.Anomalies = append(f.Anomalies, rewritten(sku))
+		}
 	}
 	return f
+}
+
+func rewritten(sku *SKU) Anomaly {
+	first := sku.Rewrites[0]
+	verb := "changed"
+	if first.Action == "delete" {
+		verb = "deleted"
+	}
+	anomaly := Anomaly{
+		Name: LedgerRewritten, Subject: "sku " + sku.Name,
+		Detail: fmt.Sprintf("the commit at LSN %d %s entry %s of the append-only ledger%s",
+			first.LSN, verb, first.EntryID, likewise(len(sku.Rewrites)-1, "rewrite", "rewrites")),
+	}
+	for _, rewrite := range sku.Rewrites {
+		anomaly.Events = append(anomaly.Events, rewrite.Seq)
+	}
+	return anomaly
 }
 
 // boundary is one SKU after one commit.
@@ -106,8 +127,8 @@ func (s *skuAnomalies) judge(b boundary) {
 	total := b.columns.available + b.columns.reserved + b.columns.sold
 	unbalanced := total != b.supply
 	if unbalanced && !s.unbalanced {
-		s.note(0, b, ConservationBroken, "after the commit at LSN %d %d units were put in but the columns hold %d (%v)",
-			b.lsn, b.supply, total, b.columns)
+		s.note(0, b, ConservationBroken, "after the commit at LSN %d %s put in but the columns hold %d (%v)",
+			b.lsn, plural(b.supply, "unit was", "units were"), total, b.columns)
 	}
 	s.unbalanced = unbalanced
 
@@ -140,9 +161,7 @@ func (s *skuAnomalies) list() []Anomaly {
 		if anomaly == nil {
 			continue
 		}
-		if more := s.count[kind] - 1; more > 0 {
-			anomaly.Detail += fmt.Sprintf("; %d later commits likewise", more)
-		}
+		anomaly.Detail += likewise(s.count[kind]-1, "commit", "commits")
 		anomalies = append(anomalies, *anomaly)
 	}
 	return anomalies

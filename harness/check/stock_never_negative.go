@@ -25,8 +25,8 @@ func checkStockNeverNegative(v *View) (f Finding) {
 		if first != nil {
 			f.Anomalies = append(f.Anomalies, Anomaly{
 				Name: NegativeStock, Subject: "sku " + sku.Name,
-				Detail: fmt.Sprintf("the commit at LSN %d left %s; %d of %d committed versions were below zero",
-					first.LSN, first.level(), bad, len(sku.Rows)),
+				Detail: fmt.Sprintf("the commit at LSN %d left %s; %d of %s below zero",
+					first.LSN, first.level(), bad, plural(len(sku.Rows), "committed version was", "committed versions were")),
 				Events: []int64{first.Seq},
 			})
 		}

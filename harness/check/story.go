@@ -72,6 +72,9 @@ func (t *teller) about(subject string) {
 		for _, order := range t.view.ordersByKey()[name] {
 			t.orders[order.ID] = true
 		}
+		for _, id := range t.view.reservationsByKey()[name] {
+			t.others[id] = true
+		}
 	}
 	for id := range t.orders {
 		if order := t.view.orders[id]; order != nil {
@@ -159,6 +162,9 @@ func (t *teller) rows() {
 		belongs := t.skus[sku.Name]
 		for _, row := range sku.Rows {
 			t.tell(row.Mark, belongs, named("stock"), said("stock of %s committed as %v (LSN %d)", sku.Name, row.level(), row.LSN))
+		}
+		for _, rewrite := range sku.Rewrites {
+			t.tell(rewrite.Mark, belongs, named("stock"), said("ledger entry %s: %s (LSN %d)", rewrite.EntryID, rewrite.Action, rewrite.LSN))
 		}
 	}
 	for _, entry := range t.view.Entries {

@@ -36,10 +36,25 @@ func (v *View) producer(topic string) string {
 	return ""
 }
 
+// serviceOf names the service that a process belongs to, empty when it is none's.
+func (v *View) serviceOf(process string) string {
+	for _, service := range v.services() {
+		if replicaOf(process, service.Name) {
+			return service.Name
+		}
+	}
+	return ""
+}
+
 // clientOf says whether a link starts at a replica of the service: "stock-2->postgres" is of stock.
 func clientOf(link, service string) bool {
 	client, _, _ := strings.Cut(link, "->")
-	replica, ok := strings.CutPrefix(client, service)
+	return replicaOf(client, service)
+}
+
+// replicaOf says whether a process is the service itself or a replica of it: "stock", "stock-2".
+func replicaOf(process, service string) bool {
+	replica, ok := strings.CutPrefix(process, service)
 	if !ok || service == "" {
 		return false
 	}

@@ -4,7 +4,7 @@ import "fmt"
 
 var legalTransitions = Guarantee{
 	ID: "I4", Name: "legal-transitions",
-	Statement: "An order starts pending, ends once as confirmed or cancelled, and then never changes.",
+	Statement: "An order starts pending and a reservation reserved or rejected; each ends once, and then never changes.",
 	Check:     checkLegalTransitions,
 }
 
@@ -32,7 +32,62 @@ func checkLegalTransitions(v *View) (f Finding) {
 			}
 		}
 	}
+	for _, reservation := range v.Reservations {
+		f.Examined += len(reservation.Versions)
+		f.Anomalies = append(f.Anomalies, reservationTransitions(reservation)...)
+	}
 	return f
+}
+
+func reservationTransitions(reservation *Reservation) (anomalies []Anomaly) {
+	subject := "reservation " + reservation.ID
+	for i, version := range reservation.Versions {
+		if i == 0 {
+			if version.Deleted || version.Status != ReservationReserved && version.Status != ReservationRejected {
+				anomalies = append(anomalies, Anomaly{
+					Name: IllegalTransition, Subject: subject,
+					Detail: fmt.Sprintf("its first committed state is %v, not %s or %s", version, ReservationReserved, ReservationRejected),
+					Events: []int64{version.Seq},
+				})
+			}
+			continue
+		}
+		before := reservation.Versions[i-1]
+		if name := illegalReservation(before, version); name != "" {
+			anomalies = append(anomalies, Anomaly{
+				Name: name, Subject: subject,
+				Detail: fmt.Sprintf("the commit at LSN %d took it from %v to %v", version.LSN, before, version),
+				Events: []int64{before.Seq, version.Seq},
+			})
+		}
+	}
+	return anomalies
+}
+
+// illegalReservation names the anomaly of a change of a reservation, empty when it is legal.
+func illegalReservation(before, after ReservationVersion) string {
+	switch {
+	case before.Deleted || after.Deleted:
+		return IllegalTransition
+	case before.Status == after.Status:
+		return ""
+	case before.Status != ReservationReserved:
+		return TerminalOverwritten
+	}
+	switch after.Status {
+	case ReservationConfirmed, ReservationReleased, ReservationExpired:
+		return ""
+	default:
+		return IllegalTransition
+	}
+}
+
+// String says the status.
+func (v ReservationVersion) String() string {
+	if v.Deleted {
+		return "a deleted row"
+	}
+	return v.Status
 }
 
 // String says status and version.

@@ -28,6 +28,7 @@ type View struct {
 	commits  []commit
 	produces []produce
 	acks     []ack
+	offsets  []offsetCommit
 	holds    []hold
 	posts    []post
 	tokens   []symbol // of all wire messages, one after the other
@@ -76,7 +77,8 @@ type Intent struct {
 // Order joins all that was seen of one order.
 type Order struct {
 	ID           string
-	Key          string // idempotency key of its row
+	Key          string   // idempotency key of its row
+	Keys         []KeyRow // its rows in idempotency_keys
 	Payment      int64
 	HasPayment   bool
 	Versions     []OrderVersion // committed, in commit order
@@ -132,6 +134,15 @@ type SKU struct {
 	Name    string
 	Rows    []StockRow // every committed version, in commit order
 	Entries []*Entry   // its ledger entries, in commit order
+	// Rewrites are the changes and deletions of its ledger entries, which should never be.
+	Rewrites []Rewrite
+}
+
+// Rewrite is a change or a deletion of a ledger entry.
+type Rewrite struct {
+	Stamp
+	EntryID string
+	Action  string // "update" or "delete"
 }
 
 // StockRow is one committed version of a stock row.
@@ -172,11 +183,18 @@ const (
 // Reservation joins all that was seen of one reservation.
 type Reservation struct {
 	ID       string
-	Order    string // empty: made by a client over HTTP
-	Expires  bool   // it has an expiry
-	EventID  string // the event that announced it
+	Order    string   // empty: made by a client over HTTP
+	Expires  bool     // it has an expiry
+	EventID  string   // the event that announced it
+	Keys     []KeyRow // its rows in idempotency_keys
 	Versions []ReservationVersion
 	Lines    []OrderLine
+}
+
+// KeyRow is a row of idempotency_keys.
+type KeyRow struct {
+	Stamp
+	Key string
 }
 
 // ReservationVersion is one committed state of a reservation row.
@@ -215,6 +233,7 @@ type InboxRow struct {
 	Database, Consumer, EventID, Outcome, Topic string
 	Partition                                   int32
 	Offset                                      int64
+	Alone                                       bool // its transaction changed no other table
 }
 
 // OutboxRow is an event that waits, or waited, to be published.

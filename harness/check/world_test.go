@@ -96,6 +96,22 @@ func (w *world) commit(database, link string, tokens []string, rows ...*history.
 		w.emit(history.Event{Row: r})
 	}
 	w.emit(history.Event{Wire: &history.Wire{Link: link, Conn: 1, Msg: w.msg, Direction: history.Response, Kind: "COMMIT", Tokens: tokens}})
+	for _, r := range rows {
+		if r.Table == "inbox" && r.Action == "insert" {
+			w.advance(r)
+		}
+	}
+}
+
+// advance is a consumer that commits its offset past the record that it handled.
+func (w *world) advance(handled *history.Row) {
+	partition, _ := strconv.ParseInt(handled.After["partition"], 10, 32)
+	offset, _ := strconv.ParseInt(handled.After["record_offset"], 10, 64)
+	w.msg++
+	w.emit(history.Event{Wire: &history.Wire{
+		Link: handled.After["consumer"] + "->kafka-1", Conn: 2, Msg: w.msg, Direction: history.Request, Kind: "OffsetCommit",
+		Records: []string{Position{handled.After["topic"], int32(partition), offset + 1}.String()},
+	}})
 }
 
 func (w *world) next() string {
@@ -173,17 +189,17 @@ func (w *world) answer(invoked *history.Op, outcome string, status int, state st
 // place is a client's order, answered.
 func (w *world) place(p *purchase) *signal {
 	op := w.invoke(history.Place, p, 1)
-	w.post(history.Request, p.key)
+	w.post(history.Request, "", p.key)
 	placed := w.insert(p)
-	w.post(history.Response, p.id)
+	w.post(history.Response, "201", p.id)
 	w.answer(op, history.OK, 201, Pending, p)
 	return placed
 }
 
-func (w *world) post(direction string, tokens ...string) {
+func (w *world) post(direction, status string, tokens ...string) {
 	w.msg++
 	w.emit(history.Event{Wire: &history.Wire{
-		Link: "client->order", Conn: 1, Msg: w.msg, Direction: direction, Kind: placeKind, Tokens: tokens,
+		Link: "client->order", Conn: 1, Msg: w.msg, Direction: direction, Kind: placeKind, Status: status, Tokens: tokens,
 	}})
 }
 

@@ -24,8 +24,12 @@ type Header struct {
 	Versions  map[string]string `json:"versions,omitempty"` // what ran: "postgres": "17.5", "broker": "kfake …"
 	Started   time.Time         `json:"started"`            // wall clock, for people only
 	Exercises []string          `json:"exercises"`          // guarantees that must have examined something
-	Services  []Service         `json:"services,omitempty"`
-	Repeat    string            `json:"repeat,omitempty"` // the one command that runs this again
+	// Guarantees are the names of those that the run was judged by, in order.
+	Guarantees []string `json:"guarantees,omitempty"`
+	// Faults are those planned, "latency on order->postgres": each must have been injected and have bitten.
+	Faults   []string  `json:"faults,omitempty"`
+	Services []Service `json:"services,omitempty"`
+	Repeat   string    `json:"repeat,omitempty"` // the one command that runs this again
 }
 
 // Service says which database, consumer group and topics belong to one service.
@@ -191,6 +195,8 @@ type Process struct {
 	State  string `json:"state"`
 	Signal string `json:"signal,omitempty"` // the signal that ended it: "killed"
 	Code   int    `json:"code,omitempty"`   // exit code
+	// Unasked marks an exit that the harness did not ask for: the process ended by itself.
+	Unasked bool `json:"unasked,omitempty"`
 }
 
 // Directions of a message on a link.
@@ -210,7 +216,7 @@ type Wire struct {
 	Direction string   `json:"direction"`
 	Kind      string   `json:"kind"` // "COMMIT", "Produce", "POST /api/v1/orders"
 	Forwarded bool     `json:"forwarded,omitempty"`
-	Held      string   `json:"held,omitempty"` // "held", "forwarded", "dropped"
+	Held      string   `json:"held,omitempty"` // "held", "forwarded", "undeliverable", "dropped"
 	Status    string   `json:"status,omitempty"`
 	Tokens    []string `json:"tokens,omitempty"`
 	// Records are the Kafka records carried, as "topic/partition@offset": of a Fetch response those
@@ -239,6 +245,8 @@ const (
 	// activity), "deadline_ms", "starved" (1 when the machine was too busy to judge liveness).
 	// Detail says what was still open.
 	ProbeQuiescent = "quiescent"
+	// ProbeHarness: OK is false when the harness could not carry the experiment out; Detail says why.
+	ProbeHarness = "harness"
 	// ProbeOverlap: transactions that overlapped on the wire. Subject: the SKU; number "overlaps".
 	ProbeOverlap = "overlap"
 )
@@ -256,7 +264,8 @@ type Probe struct {
 const (
 	Baseline = "baseline"
 	Faults   = "faults"
-	Heal     = "heal" // every fault is healed from here on; deadlines count from here
+	Heal     = "heal"     // every fault is healed from here on; deadlines count from here
+	Recovery = "recovery" // fresh orders are placed, each of which must be acknowledged
 	Drain    = "drain"
 	End      = "end"
 )

@@ -2,8 +2,10 @@ package link
 
 import (
 	"context"
+	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ordeal-chaos/ordeal/harness/wire"
@@ -24,6 +26,8 @@ type conn struct {
 	server   *net.TCPConn // nil until dialled
 	closed   bool
 	finished int // flows
+
+	ending atomic.Bool // a side ended its stream, or the link ends the connection
 
 	exchangesMu sync.Mutex
 	exchanges   map[int64]time.Time // when each unanswered one began
@@ -88,6 +92,7 @@ func (c *conn) reset() bool {
 		return false
 	}
 	c.closed = true
+	c.ending.Store(true)
 	server := c.server
 	c.mu.Unlock()
 	c.cancel()
@@ -109,6 +114,7 @@ func (c *conn) resetClient() bool {
 	if c.closed {
 		return false
 	}
+	c.ending.Store(true)
 	sever(c.client)
 	return true
 }
@@ -121,6 +127,18 @@ func (c *conn) close() {
 		c.closed = true
 		_ = c.client.Close()
 		_ = c.server.Close()
+	}
+}
+
+// endedBy notes that the stream of a direction's sender ended, and counts the first to end of a
+// connection that the link did not end itself.
+func (c *conn) endedBy(index int, err error) {
+	switch {
+	case c.ending.Swap(true) || errors.Is(err, net.ErrClosed):
+	case index == request:
+		c.link.stats.count(func(n *counts) { n.clientEnded++ })
+	default:
+		c.link.stats.count(func(n *counts) { n.serverEnded++ })
 	}
 }
 
@@ -162,7 +180,7 @@ func (c *conn) end(exchange int64, at time.Time) {
 	delete(c.exchanges, exchange)
 	c.exchangesMu.Unlock()
 	if ok {
-		c.link.stats.roundTrip(at.Sub(began))
+		c.link.stats.roundTrip(began, at)
 	}
 }
 

@@ -27,8 +27,9 @@ type flow struct {
 	mu      sync.Mutex
 	changed *sync.Cond
 	queue   []segment
-	queued  int  // bytes in queue
-	sending bool // the reader passes bytes on
+	holds   []*Hold // that caught a message here
+	queued  int     // bytes in queue
+	sending bool    // the reader passes bytes on
 	since   time.Time
 	ended   error // why the reader stopped
 	endedAt time.Time
@@ -59,6 +60,7 @@ type mark struct {
 	arrived time.Time
 	event   *history.Wire
 	closes  int64
+	hold    *Hold // whose message ends here
 }
 
 // batch is what the reader understood of one read.
@@ -265,11 +267,9 @@ func (f *flow) enqueue(s segment, now time.Time) {
 
 // hold queues a message that h caught.
 func (f *flow) hold(h *Hold, m wire.Message, now time.Time) {
-	s := segment{data: m.Data, hold: h}
+	due := mark{end: int64(len(m.Data)), arrived: now, event: f.departure(&m), closes: m.Closes, hold: h}
+	s := segment{data: m.Data, marks: []mark{due}, hold: h}
 	caught := f.event(&m)
-	if event := f.departure(&m); event != nil || m.Closes != 0 {
-		s.marks = []mark{{end: int64(len(m.Data)), arrived: now, event: event, closes: m.Closes}}
-	}
 	f.mu.Lock()
 	if f.dead {
 		f.forfeit()
@@ -277,44 +277,11 @@ func (f *flow) hold(h *Hold, m wire.Message, now time.Time) {
 		h.settle(dropped)
 	} else {
 		f.backlog += int64(len(m.Data) - m.Size)
+		f.holds = append(f.holds, h)
 		f.enqueue(s, now)
 		f.mu.Unlock()
 	}
 	h.catch(f, m, caught)
-}
-
-// send fires what is due and writes.
-func (f *flow) send(data []byte, marks []mark) error {
-	f.fire(marks)
-	_, err := f.to.Write(data)
-	if err != nil {
-		return err
-	}
-	f.closing(marks)
-	return nil
-}
-
-// fire records the events that must precede their bytes.
-func (f *flow) fire(marks []mark) {
-	for i := range marks {
-		if marks[i].event != nil {
-			f.conn.link.record(*marks[i].event)
-		}
-	}
-}
-
-// closing ends the exchanges whose answers have just left.
-func (f *flow) closing(marks []mark) {
-	var now time.Time
-	for i := range marks {
-		if marks[i].closes == 0 {
-			continue
-		}
-		if now.IsZero() {
-			now = time.Now()
-		}
-		f.conn.end(marks[i].closes, now)
-	}
 }
 
 // finish ends the reader: what it could not parse passes as it is.
@@ -327,6 +294,7 @@ func (f *flow) finish(err error) {
 	if errors.Is(err, io.EOF) {
 		err = io.EOF
 	}
+	f.conn.endedBy(f.index, err)
 	f.mu.Lock()
 	f.ended, f.endedAt = err, time.Now()
 	f.changed.Broadcast()

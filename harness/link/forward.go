@@ -11,7 +11,7 @@ func (f *flow) forward() {
 	f.mu.Lock()
 	for !f.dead && !f.step() {
 	}
-	holds := f.queue
+	holds := f.holds
 	f.dead, f.queue, f.queued = true, nil, 0
 	f.forfeit()
 	pipe := f.pipe
@@ -21,14 +21,12 @@ func (f *flow) forward() {
 	f.settled = nil
 	f.changed.Broadcast() // the reader may wait for room
 	f.mu.Unlock()
-	for _, s := range holds {
-		if s.hold != nil {
-			s.hold.settle(dropped)
-		}
-	}
 	if pipe != nil {
 		pipe.abort()
 		pipe.await()
+	}
+	for _, h := range holds {
+		h.abandon()
 	}
 	f.conn.done()
 }
@@ -60,7 +58,7 @@ func (f *flow) step() bool {
 func (f *flow) advance() {
 	first := &f.queue[0]
 	if first.hold != nil {
-		switch first.hold.outcome() {
+		switch first.hold.decided() {
 		case pending:
 			f.changed.Wait()
 			return
@@ -211,7 +209,8 @@ func (f *flow) propagate() {
 // cut ends a connection whose limit_data is used up: the destination sees the end of the stream, the
 // source's connection closes.
 func (f *flow) cut() {
-	f.stats().count(func(n *counts) { n.cut++ })
+	f.conn.ending.Store(true)
+	f.stats().count(func(n *counts) { n.limited++ })
 	_ = f.to.CloseWrite()
 	if f.index == response {
 		_ = f.from.Close()

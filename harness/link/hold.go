@@ -38,22 +38,27 @@ type Hold struct {
 	match  Match
 	caught chan wire.Message
 
-	mu    sync.Mutex
-	state holdState
-	taken bool // by a connection's reader
-	flow  *flow
-	event history.Wire
+	mu     sync.Mutex
+	state  holdState // as it was decided
+	result holdState // as it came about; pending before
+	taken  bool      // by a connection's reader
+	flow   *flow
+	event  history.Wire
 }
 
 // holdState is what became of the held message.
 type holdState int
 
 const (
-	pending holdState = iota // not caught yet, or held
-	forwarded
+	pending   holdState = iota // not caught yet, or held
+	forwarded                  // let go; in Hold.result: written to its destination
 	dropped
-	cancelled // before anything was caught
+	cancelled     // before anything was caught
+	undeliverable // let go, but its destination was gone
 )
+
+// The names of states in the history.
+var outcomes = map[holdState]string{forwarded: "forwarded", dropped: "dropped", undeliverable: "undeliverable"}
 
 // Hold arms a hold: the first message that matches, on any connection, is held.
 func (l *Link) Hold(match Match) *Hold {
@@ -164,7 +169,7 @@ func (h *Hold) catch(f *flow, m wire.Message, event history.Wire) {
 	settled := h.state != pending
 	event.Held = "held"
 	h.link.record(event)
-	if settled {
+	if h.result != pending { // it was let go at once
 		h.recordOutcome()
 	}
 	h.mu.Unlock()
@@ -190,27 +195,59 @@ func (h *Hold) settle(state holdState) {
 	}
 	h.state = state
 	f := h.flow
-	if f != nil {
-		h.recordOutcome()
-	}
 	h.mu.Unlock()
+	if state == dropped {
+		h.conclude(dropped)
+	}
 	if f != nil {
 		f.wake()
+	}
+}
+
+// conclude notes what became of a message that was let go or dropped. The first result stays, but for one:
+// what was thought to be forwarded may turn out undeliverable.
+func (h *Hold) conclude(result holdState) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.result != pending && (h.result != forwarded || result != undeliverable) {
+		return
+	}
+	h.result = result
+	if h.flow != nil { // else catch records it, after the message itself
+		h.recordOutcome()
+	}
+}
+
+// abandon notes that the direction is over: what was let go and has not left never will.
+func (h *Hold) abandon() {
+	h.settle(dropped)
+	h.mu.Lock()
+	over := h.result == pending
+	h.mu.Unlock()
+	if over {
+		h.conclude(undeliverable)
 	}
 }
 
 // recordOutcome records what became of the held message. The caller holds mu.
 func (h *Hold) recordOutcome() {
 	event := h.event
-	event.Held = "forwarded"
-	if h.state == dropped {
-		event.Held = "dropped"
-	}
+	event.Held = outcomes[h.result]
 	h.link.record(event)
 }
 
-// outcome is what became of the message so far.
-func (h *Hold) outcome() holdState {
+// Outcome says what really became of the held message, in the history's words: "forwarded" once it was
+// written to a destination that was there to take it, "undeliverable" when it was let go and the
+// destination was gone, "dropped". It is empty while the message is held, or let go and still kept back by a stall
+// or a toxic, and when none was caught.
+func (h *Hold) Outcome() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return outcomes[h.result]
+}
+
+// decided is what is to become of the message.
+func (h *Hold) decided() holdState {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.state

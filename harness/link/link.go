@@ -108,10 +108,8 @@ func (l *Link) Ports() []int {
 	return l.ports.All()
 }
 
-// Owns says whether port is one of Ports.
-func (l *Link) Owns(port int) bool {
-	return l.ports.Owns(port)
-}
+// Uses is how often the link reached out to the server from that local port.
+func (l *Link) Uses(port int) int { return l.ports.Uses(port) }
 
 // Close resets what is open, releases holds and the port, and waits for every goroutine. Closing twice is
 // harmless.

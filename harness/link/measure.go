@@ -15,11 +15,14 @@ type Measure struct {
 	Opened, DialFailed, Refused int64
 	// Conns counts the connections that were open when the window began or opened within it.
 	Conns int64
-	// Reset counts connections that the link reset on demand; Cut those that ended in the middle of a
-	// message, by limit_data, or because a toxic could not be healed.
-	Reset, Cut        int64
-	Request, Response Traffic
-	RoundTrips        RoundTrips
+	// ClientEnded and ServerEnded count the connections by which of the two ended its stream first, by FIN
+	// or RST, as the kernel does for a process that dies. What the link itself ended is in neither.
+	ClientEnded, ServerEnded int64
+	// Reset counts connections that the link reset on demand, Limited those that a [LimitData] ended, Cut
+	// those that ended in the middle of a message or because a toxic could not be healed.
+	Reset, Limited, Cut int64
+	Request, Response   Traffic
+	RoundTrips          RoundTrips
 	// InFlight counts requests not answered by now, Oldest says since when the first of them waits.
 	InFlight int64
 	Oldest   time.Duration
@@ -46,10 +49,13 @@ type RoundTrips struct {
 	Min, Max time.Duration
 	P50      time.Duration // within 7 %
 	Rate     float64       // a second
+	// Whole counts those that also began within the window; WholeMin is the fastest of them.
+	Whole    int64
+	WholeMin time.Duration
 }
 
 // counts are events that are counted one by one.
-type counts struct{ opened, dialFailed, refused, reset, cut int64 }
+type counts struct{ opened, dialFailed, refused, clientEnded, serverEnded, reset, limited, cut int64 }
 
 // stats are the figures of one link.
 type stats struct {
@@ -126,7 +132,10 @@ func (w *Window) Measure() Measure {
 	m.Conns = w.open + m.Opened
 	m.DialFailed = s.counts.dialFailed - w.counts.dialFailed
 	m.Refused = s.counts.refused - w.counts.refused
+	m.ClientEnded = s.counts.clientEnded - w.counts.clientEnded
+	m.ServerEnded = s.counts.serverEnded - w.counts.serverEnded
 	m.Reset = s.counts.reset - w.counts.reset
+	m.Limited = s.counts.limited - w.counts.limited
 	m.Cut = s.counts.cut - w.counts.cut
 	for i, t := range [2]*Traffic{&m.Request, &m.Response} {
 		t.Offered = s.traffic[i].Offered - w.traffic[i].Offered
@@ -184,10 +193,10 @@ func (s *stats) closed(index int, since time.Time) {
 	s.mu.Unlock()
 }
 
-func (s *stats) roundTrip(d time.Duration) {
+func (s *stats) roundTrip(began, ended time.Time) {
 	s.mu.Lock()
 	for w := range s.windows {
-		w.trips.add(d)
+		w.trips.add(ended.Sub(began), !began.Before(w.began))
 	}
 	s.mu.Unlock()
 }
@@ -197,9 +206,18 @@ type trips struct {
 	count    int64
 	min, max time.Duration
 	buckets  [64 * 16]int64
+
+	whole    int64 // began within the window
+	wholeMin time.Duration
 }
 
-func (t *trips) add(d time.Duration) {
+func (t *trips) add(d time.Duration, whole bool) {
+	if whole {
+		if t.whole == 0 || d < t.wholeMin {
+			t.wholeMin = d
+		}
+		t.whole++
+	}
 	if t.count == 0 || d < t.min {
 		t.min = d
 	}
@@ -226,7 +244,7 @@ func lower(i int) uint64 {
 }
 
 func (t *trips) summary() RoundTrips {
-	r := RoundTrips{Count: t.count, Min: t.min, Max: t.max}
+	r := RoundTrips{Count: t.count, Min: t.min, Max: t.max, Whole: t.whole, WholeMin: t.wholeMin}
 	left := (t.count + 1) / 2
 	for i, n := range t.buckets {
 		if left -= n; left <= 0 && t.count > 0 {

@@ -20,17 +20,18 @@ import (
 
 	"github.com/ordeal-chaos/ordeal/harness/history"
 	"github.com/ordeal-chaos/ordeal/harness/link"
+	"github.com/ordeal-chaos/ordeal/harness/stack"
 	"github.com/ordeal-chaos/ordeal/harness/wire"
 )
 
 // postgres starts a server for one test and returns its address.
 func postgres(t testing.TB) string {
 	t.Helper()
-	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/postgres")
-	if len(found) == 0 {
-		t.Skip("no Postgres in /usr/lib/postgresql")
-	}
-	bin := filepath.Dir(found[len(found)-1])
+	searching, stop := context.WithTimeout(context.Background(), 2*time.Minute) // it may have to be downloaded
+	defer stop()
+	found, err := stack.FindPostgres(searching, func(line string) { t.Log(line) })
+	require.NoError(t, err)
+	bin := found.Bin
 	// A short path: it also holds the server's files when the temporary folder is not world-traversable.
 	dir, err := os.MkdirTemp("/tmp", "ordeal-link-")
 	require.NoError(t, err)

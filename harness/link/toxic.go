@@ -91,7 +91,7 @@ func (t SlowClose) toxic() (toxic, error) {
 //
 // Heal ends it, and returns when every byte that it delayed has been passed on. A connection on which
 // that does not happen before ctx ends, because its destination reads nothing, is reset and counted as
-// cut. It may be called more than once.
+// cut, and heal says so in its error, which wraps that of ctx. It may be called more than once, with the same result.
 func (l *Link) Toxic(t Toxic) (heal func(context.Context) error, err error) {
 	made, err := t.toxic()
 	if err == nil && made.direction != "" && made.direction != history.Request && made.direction != history.Response {
@@ -112,14 +112,19 @@ func (l *Link) Toxic(t Toxic) (heal func(context.Context) error, err error) {
 	l.mu.Unlock()
 	l.wake()
 	var once sync.Once
+	var healing error
 	return func(ctx context.Context) error {
-		once.Do(func() { l.heal(ctx, indexes, ids) })
-		return nil
+		once.Do(func() {
+			if reset := l.heal(ctx, indexes, ids); reset > 0 {
+				healing = fmt.Errorf("heal %s on link %s: reset %d connections that did not drain: %w", made.kind, l.config.Name, reset, ctx.Err())
+			}
+		})
+		return healing
 	}, nil
 }
 
-// heal takes a toxic out of force and waits for what it holds.
-func (l *Link) heal(ctx context.Context, indexes []int, ids [2]int64) {
+// heal takes a toxic out of force and waits for what it holds. It returns how many connections it had to reset.
+func (l *Link) heal(ctx context.Context, indexes []int, ids [2]int64) (reset int) {
 	var versions [2]int64
 	l.mu.Lock()
 	for _, i := range indexes {
@@ -145,11 +150,13 @@ func (l *Link) heal(ctx context.Context, indexes []int, ids [2]int64) {
 			case <-settled:
 			case <-ctx.Done():
 				if c.reset() {
+					reset++
 					l.stats.count(func(n *counts) { n.cut++ })
 				}
 			}
 		}
 	}
+	return reset
 }
 
 // inForce returns the toxics of a direction and the version of that set.

@@ -121,7 +121,10 @@ func TestLimitDataCutsAfterSoManyBytes(t *testing.T) {
 		got, err := io.ReadAll(dial(t, l.Addr()))
 		require.NoError(t, err)
 		assert.Len(t, got, int(limit))
-		assert.Equal(t, int64(1), w.Measure().Cut)
+		m := w.Measure()
+		assert.Equal(t, int64(1), m.Limited)
+		assert.Zero(t, m.Cut)
+		assert.Zero(t, m.ServerEnded+m.ClientEnded, "the link ended it")
 		require.NoError(t, heal(within(t)))
 		c := dial(t, l.Addr())
 		_, err = io.ReadFull(c, make([]byte, 5000))
@@ -172,7 +175,7 @@ func TestSlowCloseDelaysTheEnd(t *testing.T) {
 
 func TestHealCutsWhatDoesNotDrain(t *testing.T) {
 	release := make(chan struct{})
-	l := open(t, link.Config{Upstream: serve(t, func(*net.TCPConn) { <-release })}) // reads nothing
+	l := open(t, link.Config{Name: "a->b", Upstream: serve(t, func(*net.TCPConn) { <-release })}) // reads nothing
 	defer close(release)
 	heal, err := l.Toxic(link.Latency{Direction: history.Request, Delay: time.Millisecond})
 	require.NoError(t, err)
@@ -188,9 +191,15 @@ func TestHealCutsWhatDoesNotDrain(t *testing.T) {
 	}, 10*time.Second, 50*time.Millisecond)
 	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
 	defer cancel()
-	require.NoError(t, heal(ctx))
+	err = heal(ctx)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorContains(t, err, "heal latency on link a->b: reset 1 connections")
+	require.Equal(t, err, heal(within(t)), "healing again changes nothing")
 	wait.Wait()
-	assert.Equal(t, int64(1), w.Measure().Cut)
+	m := w.Measure()
+	assert.Equal(t, int64(1), m.Cut)
+	assert.Zero(t, m.Limited)
+	assert.Zero(t, m.ServerEnded+m.ClientEnded, "the link ended it")
 }
 
 func TestToxicsThatWouldCrashAreRefused(t *testing.T) {

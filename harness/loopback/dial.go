@@ -12,29 +12,32 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Ports is a set of local ports, for the proof that no connection walked round its link. The zero
+// Ports counts local ports by their uses, for the proof that no connection walked round its link. The zero
 // value is ready for use, by several goroutines.
 type Ports struct {
 	mu  sync.Mutex
-	set map[int]struct{}
+	set map[int]int // port → how often it was used
 }
 
-// Add records the port.
+// Add records one use of the port.
 func (p *Ports) Add(port int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.set == nil {
-		p.set = make(map[int]struct{})
+		p.set = make(map[int]int)
 	}
-	p.set[port] = struct{}{}
+	p.set[port]++
 }
 
 // Owns says whether the port was recorded.
-func (p *Ports) Owns(port int) bool {
+func (p *Ports) Owns(port int) bool { return p.Uses(port) > 0 }
+
+// Uses is how many connections were dialled from the port. The kernel gives a port out again once it is
+// free, so that a server may see it more than once.
+func (p *Ports) Uses(port int) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	_, ok := p.set[port]
-	return ok
+	return p.set[port]
 }
 
 // All returns the recorded ports, ascending.
@@ -52,17 +55,17 @@ func (p *Ports) All() []int {
 // Dial connects like [net.Dialer.DialContext] and records the local port. On 127.0.0.1 it binds and
 // records the port before it connects: a dial that is given up may have reached the server all the same.
 func (p *Ports) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	bound := 0
 	dialer := net.Dialer{Control: func(_, addr string, raw syscall.RawConn) error {
 		host, _, err := net.SplitHostPort(addr)
 		if err != nil || host != "127.0.0.1" {
 			return err
 		}
-		var port int
-		if controlErr := raw.Control(func(fd uintptr) { port, err = Bind(int(fd), 0) }); controlErr != nil {
+		if controlErr := raw.Control(func(fd uintptr) { bound, err = Bind(int(fd), 0) }); controlErr != nil {
 			return controlErr
 		}
 		if err == nil {
-			p.Add(port)
+			p.Add(bound)
 		}
 		return err
 	}}
@@ -70,7 +73,7 @@ func (p *Ports) Dial(ctx context.Context, network, addr string) (net.Conn, error
 	if err != nil {
 		return nil, err
 	}
-	if local, ok := conn.LocalAddr().(*net.TCPAddr); ok {
+	if local, ok := conn.LocalAddr().(*net.TCPAddr); ok && local.Port != bound {
 		p.Add(local.Port)
 	}
 	return conn, nil

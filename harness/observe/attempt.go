@@ -97,8 +97,8 @@ func verdict(status int, body []byte) error {
 		return fmt.Errorf("answer %d %s: %s", status, http.StatusText(status), bytes.TrimSpace(body[:min(len(body), 200)]))
 	}
 	switch status {
-	case http.StatusBadRequest, http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity:
-		// The API defines these four as refusals: the service read this request whole and decided against
+	case http.StatusBadRequest, http.StatusNotFound, http.StatusConflict, http.StatusGone, http.StatusUnprocessableEntity:
+		// The API defines these five as refusals: the service read this request whole and decided against
 		// it. That it had an effect all the same would be the violation that definite failures are checked
 		// for. An earlier attempt with the same key may still have had one.
 		return fmt.Errorf("%w: %w", ErrNotApplied, refusal())

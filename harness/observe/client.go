@@ -108,12 +108,24 @@ func (c *Client) place(ctx context.Context, request PlaceRequest, attempt int) A
 			Action: history.Place, Key: request.Key, Attempt: attempt, Order: request.Order, Lines: request.Lines,
 		},
 		method: http.MethodPost, path: "/api/v1/orders",
-		body: struct {
-			OrderID    string     `json:"orderId,omitempty"`
-			Lines      []bodyLine `json:"lines"`
-			PaymentAmt int64      `json:"paymentAmt"`
-		}{request.Order, bodyLines(request.Lines), request.Amount},
+		body: placeBody(request),
 	})
+}
+
+// placeBody is the API's form for one line where there is one, else the form for several.
+func placeBody(request PlaceRequest) any {
+	if len(request.Lines) == 1 {
+		return struct {
+			OrderID string `json:"orderId,omitempty"`
+			bodyLine
+			PaymentAmt int64 `json:"paymentAmt"`
+		}{request.Order, bodyLines(request.Lines)[0], request.Amount}
+	}
+	return struct {
+		OrderID    string     `json:"orderId,omitempty"`
+		Lines      []bodyLine `json:"lines"`
+		PaymentAmt int64      `json:"paymentAmt"`
+	}{request.Order, bodyLines(request.Lines), request.Amount}
 }
 
 // CancelOrder makes one attempt to cancel an order.
@@ -148,8 +160,23 @@ type ReserveRequest struct {
 
 // Reserve makes one attempt to reserve stock.
 func (c *Client) Reserve(ctx context.Context, request ReserveRequest) Answer {
+	return c.reserve(ctx, request, 1)
+}
+
+// ReserveUntil tries to reserve with one key, again and again, as [Client.PlaceUntil] places an order.
+func (c *Client) ReserveUntil(ctx context.Context, request ReserveRequest) Answer {
+	retry := backoff{first: c.config.RetryEvery, most: 10 * c.config.RetryEvery}
+	for attempt := 1; ; attempt++ {
+		answer := c.reserve(ctx, request, attempt)
+		if answer.Settled() || !retry.wait(ctx) {
+			return answer
+		}
+	}
+}
+
+func (c *Client) reserve(ctx context.Context, request ReserveRequest, attempt int) Answer {
 	return c.attempt(ctx, call{
-		op:     history.Op{Action: history.Reserve, Key: request.Key, Attempt: 1, Lines: request.Lines},
+		op:     history.Op{Action: history.Reserve, Key: request.Key, Attempt: attempt, Lines: request.Lines},
 		method: http.MethodPost, path: "/api/v1/stocks",
 		body: struct {
 			Lines []bodyLine `json:"lines"`

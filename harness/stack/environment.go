@@ -160,6 +160,7 @@ func (e *Environment) UnexpectedExits() []history.Process {
 func (e *Environment) recordTo(sink func(history.Process)) recorder {
 	return func(event history.Process, asked bool) {
 		if !asked {
+			event.Unasked = true
 			e.mu.Lock()
 			e.unexpected = append(e.unexpected, event)
 			e.mu.Unlock()

@@ -27,7 +27,8 @@ var errKeyUsed = errors.New("idempotency key was used before")
 
 // place makes an order. A placement whose key has an order of the same request returns that one, with replayed set.
 func (s *service) place(ctx context.Context, p placement) (placed view, replayed bool, err error) {
-	fingerprint := app.Fingerprint(p)
+	// The id is no part of it: a retry may leave it to the service.
+	fingerprint := app.Fingerprint(placement{Lines: p.Lines, PaymentAmt: p.PaymentAmt})
 	orderID := p.OrderID
 	if orderID == "" {
 		orderID = events.NewID()
@@ -54,6 +55,9 @@ func (s *service) place(ctx context.Context, p placement) (placed view, replayed
 	})
 	if errors.Is(err, errKeyUsed) {
 		placed, err = s.replay(ctx, *p.key, fingerprint)
+		if err == nil && p.OrderID != "" && p.OrderID != placed.OrderID {
+			err = app.Refuse(http.StatusUnprocessableEntity, "Idempotency-Key %s was used for order %s", *p.key, placed.OrderID)
+		}
 		return placed, true, err
 	}
 	return view{OrderID: orderID, Status: Pending, Version: 1, PaymentAmt: p.PaymentAmt, Lines: p.Lines}, false, err
