@@ -58,8 +58,8 @@ guards: bin/ordeal ## Remove each guard: the predicted anomaly must be named
 	@scripts/guards
 
 .PHONY: twenty
-twenty: bin/ordeal ## Run the whole catalogue N (20) times: every run must pass
-	@scripts/twenty $(N)
+twenty: bin/ordeal ## Run the catalogue, or SCENARIO="…", N (20) times: every run must pass
+	@scripts/twenty $(N) $(SCENARIO)
 
 .PHONY: clean
 clean: ## Remove what the other targets made

@@ -65,7 +65,7 @@ func Catalogue(system func(...Option) harness.System) []harness.Scenario {
 			Name:      "row-lock",
 			About:     "A forgotten transaction holds a stock row: orders for that SKU are dead-lettered, and the sweeper must end them.",
 			System:    system(),
-			Faults:    harness.Schedule{harness.During(300*time.Millisecond, 2500*time.Millisecond, faults.RowLock("stock", "stock", "product_id", "sku-001"))},
+			Faults:    harness.Schedule{harness.During(300*time.Millisecond, 3500*time.Millisecond, faults.RowLock("stock", "stock", "product_id", "sku-001"))},
 			Exercises: with("dead-letters-complete"),
 			Exposes:   []string{"sweeper"},
 		},

@@ -179,10 +179,10 @@ func TestBypass(t *testing.T) {
 // TestJudgedAgain judges a saved history a second time: the same verdict and the same anomalies.
 func TestJudgedAgain(t *testing.T) {
 	t.Parallel()
-	scenario := ordeal.Catalogue(func(options ...ordeal.Option) harness.System {
-		return ordeal.Sound(append(options, ordeal.Without("inbox-dedup"))...)
-	})[1]
-	scenario.Name = "judged-again"
+	scenario := harness.Scenario{
+		Name: "judged-again", System: ordeal.Sound(ordeal.Without("inbox-dedup")),
+		Faults: harness.Schedule{harness.During(time.Second, time.Second, faults.Redeliver("stock", 30))},
+	}
 	result := harness.Run(t.Context(), scenario)
 	require.Equal(t, check.Fail, result.Verdict)
 	_, again, err := check.JudgeFile(filepath.Join(result.Dir, "history.jsonl"), nil)

@@ -19,10 +19,11 @@ func Bandwidth(pattern string, kiloBytes int64) harness.Fault {
 		},
 		judge: func(_, during link.Measure) harness.Evidence {
 			limit := limit * float64(during.Conns)
-			wait := max(during.Request.Wait, during.Response.Wait)
+			// Time within the limiter, not time on a busy machine.
+			wait := max(during.Request.Delayed, during.Response.Delayed)
 			return harness.Evidence{
-				Bit: wait >= 200*time.Millisecond && during.Request.Rate <= limit && during.Response.Rate <= limit,
-				Effect: fmt.Sprintf("bytes waited up to %v; %.1f KB/s of requests and %.1f KB/s of responses passed on %d connections",
+				Bit: wait >= 100*time.Millisecond && during.Request.Rate <= limit && during.Response.Rate <= limit,
+				Effect: fmt.Sprintf("bytes were held back by up to %v; %.1f KB/s of requests and %.1f KB/s of responses passed on %d connections",
 					milliseconds(wait), during.Request.Rate/1000, during.Response.Rate/1000, during.Conns),
 			}
 		},

@@ -47,7 +47,7 @@ func Kinds() []Kind {
 	kinds := []Kind{
 		{"down", "refuses connections and resets those that are open", "connections reset at the tap, and then not a byte delivered", "link", Down},
 		{"latency", "delays each direction by 40 ms ± 20 ms", "at least 3 round trips began and ended in the window, and the fastest took twice the least delay", "link", func(t string) harness.Fault { return Latency(t, 40*time.Millisecond, 20*time.Millisecond) }},
-		{"bandwidth", "carries 2 KB/s a connection in each direction", "bytes waited 200 ms or more, and each direction delivered no more than 1.5 times the limit", "link", func(t string) harness.Fault { return Bandwidth(t, 2) }},
+		{"bandwidth", "carries 2 KB/s a connection in each direction", "bytes spent 100 ms or more in the limiter, and each direction delivered no more than 1.5 times the limit", "link", func(t string) harness.Fault { return Bandwidth(t, 2) }},
 		{"stall", "carries nothing in either direction, loses nothing", "bytes offered, none delivered, and the first waited for a third of the window or more", "link", Stall},
 		{"stall-requests", "carries no requests, loses nothing", "the same, of requests", "link", StallRequests},
 		{"stall-responses", "carries no responses, loses nothing", "the same, of responses", "link", StallResponses},

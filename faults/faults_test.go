@@ -33,10 +33,14 @@ its window open for four seconds more; one that never bit makes the run unknown.
 		fmt.Fprintf(&page, "| `%s` | %s | %s | %s |\n", kind.Name, kind.Target, kind.About, kind.Evidence)
 	}
 	page.WriteString(`
-At an exact message, any of them: ` + "`harness.At(point, faults…)`" + ` holds the COMMIT, Produce or HTTP answer of one
-order, injects while it is held, and then drops or forwards it.
+At an exact message, any of them: ` + "`harness.At(point, faults…)`" + ` holds the message of one order, injects while it is
+held, and then drops it, or forwards it (` + "`.Forward()`" + `). Points, each of a process: ` + "`CommitRequest`, `CommitReply`,\n`ProduceRequest`, `ProduceReply`, `Answer`" + `.
 
-On the command line: ` + "`ordeal run calm --fault latency:order->postgres`" + `, with the settings above.
+In Go the constructors take what the command line sets for you: ` + "`Latency(link, delay, jitter)`, `Bandwidth(link, KBps)`,\n`CutResponses(link, bytes)`, `SlowClose(link, delay)`, `Redeliver(service, records)`, `Duplicate(topic, records)`,\n`RowLock(database, table, column, key)`" + `; the others take the target alone.
+
+Two steps that stop or restart the same process must not overlap: each would undo the other's work.
+
+On the command line: ` + "`ordeal run calm --fault 'latency:order->postgres'`" + `, with the settings above.
 `)
 	if *update {
 		require.NoError(t, os.WriteFile(path, []byte(page.String()), 0o644))

@@ -21,7 +21,8 @@ func Latency(pattern string, delay, jitter time.Duration) harness.Fault {
 			// One that was on its way when the fault came was delayed once, or not at all.
 			trips := during.RoundTrips
 			return harness.Evidence{
-				Bit: trips.Whole >= 3 && trips.WholeMin >= least,
+				// Both: a round trip can be slow without the fault, and a delayed byte is not yet a round trip.
+				Bit: trips.Whole >= 3 && trips.WholeMin >= least && min(during.Request.Delayed, during.Response.Delayed) >= delay-jitter,
 				Effect: fmt.Sprintf("%d round trips began and ended in the window, the fastest took %v (%v was added at least)",
 					trips.Whole, trips.WholeMin.Round(100*time.Microsecond), least),
 			}

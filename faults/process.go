@@ -54,7 +54,7 @@ func (e *exit) Inject(ctx context.Context) error {
 		}
 	}
 	if e.atOnce {
-		return e.start(ctx)
+		return e.env.Revive(ctx, e.nodes)
 	}
 	return nil
 }
@@ -62,20 +62,7 @@ func (e *exit) Inject(ctx context.Context) error {
 // Heal starts what does not run.
 func (e *exit) Heal(ctx context.Context) error {
 	defer e.unwatch()
-	return e.start(ctx)
-}
-
-// start starts what does not run. Two faults may have ended the same process: the first heal starts it.
-func (e *exit) start(ctx context.Context) error {
-	for _, node := range e.nodes {
-		if node.Alive() {
-			continue
-		}
-		if err := node.Start(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
+	return e.env.Revive(ctx, e.nodes)
 }
 
 // Evidence demands of every process its exit and the loss of a connection at the taps, and operations in flight.

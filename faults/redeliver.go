@@ -56,15 +56,7 @@ func (r *rewinding) Inject(ctx context.Context) error {
 
 // Heal starts the members that do not run.
 func (r *rewinding) Heal(ctx context.Context) error {
-	for _, member := range r.env.Replicas(r.fault.service) {
-		if member.Alive() {
-			continue
-		}
-		if err := member.Start(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
+	return r.env.Revive(ctx, r.env.Replicas(r.fault.service))
 }
 
 func (r *rewinding) rewind(ctx context.Context) error {

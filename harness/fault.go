@@ -60,6 +60,7 @@ type Env struct {
 	log      *eventLog
 	traffic  *traffic
 	random   *rand.Rand
+	reviving sync.Mutex
 }
 
 // Links returns the links that pattern names; Validate has made sure that there is one.
@@ -73,6 +74,22 @@ func (e *Env) Links(pattern string) []*link.Link {
 
 // Node returns the process of that name, or nil.
 func (e *Env) Node(name string) stack.Node { return e.nodes[name] }
+
+// Revive starts the processes that do not run, one after the other. Two faults may have ended the same
+// process: the first to heal starts it.
+func (e *Env) Revive(ctx context.Context, nodes []stack.Node) error {
+	e.reviving.Lock()
+	defer e.reviving.Unlock()
+	for _, node := range nodes {
+		if node.Alive() {
+			continue
+		}
+		if err := node.Start(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // Replicas returns the processes of a service.
 func (e *Env) Replicas(service string) []stack.Node {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -41,9 +42,8 @@ var shared struct {
 // which cannot see that a service's binary changed.
 func Main(tests interface{ Run() int }, programs ...stack.Program) {
 	stack.Dispatch(programs...)
-	uncached := openMarker()
 	code := tests.Run()
-	if err := errors.Join(finish(), uncached()); err != nil {
+	if err := finish(); err != nil {
 		fmt.Fprintln(os.Stderr, "ordeal:", err)
 		code = max(code, 1)
 	}
@@ -118,8 +118,14 @@ func newShared(ctx context.Context) (*Runner, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := report.Preflight(out); err != nil {
+	if err := errors.Join(report.Preflight(out), readMarker()); err != nil {
 		return nil, err
+	}
+	// An earlier report must not be taken for this run's, should it be killed.
+	for _, name := range []string{report.JSONFile, report.JUnitFile, report.MarkdownFile, report.HTMLFile} {
+		if err := os.Remove(filepath.Join(out, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("remove old report: %w", err)
+		}
 	}
 	// The backend outlives the test that came first: its end is finish, not that test's context.
 	backend, err := stack.NewEmbedded(context.WithoutCancel(ctx), stack.EmbeddedConfig{})
@@ -176,25 +182,25 @@ func Summarize(results []Result) report.Run {
 	return run
 }
 
-// openMarker defeats go test's cache, which forgets a result if a file of the module that the test
-// opened is younger than two seconds when it ends (cmd/go, errFileTooNew). It opens such a file; the
-// function it returns touches it.
-func openMarker() func() error {
-	const folder = "ordeal-report"
-	name := filepath.Join(folder, ".run")
-	err := os.MkdirAll(folder, 0o755)
+// marker is a file of the module under test that every run reads. go test forgets a result when a file
+// that the test read is younger than two seconds as the test ends (cmd/go, errFileTooNew): this one is
+// dated a day ahead. What a test reads before its tests begin does not count.
+var marker = filepath.Join("ordeal-report", ".run")
+
+func readMarker() error {
+	err := os.MkdirAll(filepath.Dir(marker), 0o755)
 	if err == nil {
-		err = os.WriteFile(name, nil, 0o644)
+		err = os.WriteFile(marker, nil, 0o644)
 	}
 	if err == nil {
-		_, err = os.ReadFile(name) // what the tests read is what go test watches
+		tomorrow := time.Now().Add(24 * time.Hour)
+		err = os.Chtimes(marker, tomorrow, tomorrow)
+	}
+	if err == nil {
+		_, err = os.ReadFile(marker)
 	}
 	if err != nil {
-		// A read-only module: its test results are cached, and say so.
-		return func() error { return fmt.Errorf("mark tests as uncacheable: %w", err) }
+		return fmt.Errorf("keep the result out of go test's cache: %w", err)
 	}
-	return func() error {
-		now := time.Now()
-		return os.Chtimes(name, now, now)
-	}
+	return nil
 }

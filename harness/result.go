@@ -49,7 +49,7 @@ func (r Result) Report() report.Scenario {
 	s := report.Scenario{
 		Name: r.Scenario.Name, About: r.Scenario.About, Design: r.Scenario.System.Name, Without: r.Scenario.System.Without,
 		Verdict: r.Verdict, Seconds: r.Seconds, Operations: r.Operations, Acknowledged: r.Acknowledged,
-		Reasons: r.Judgement.Reasons, Error: text(r.Error), Interrupted: r.Interrupted, Repeat: r.Repeat,
+		Reasons: r.Judgement.Reasons, Error: text(r.Error), NotStarted: errors.Is(r.Error, ErrService), Interrupted: r.Interrupted, Repeat: r.Repeat,
 		History: filepath.Join(r.Scenario.Name, "history.jsonl"), Logs: filepath.Join(r.Scenario.Name, "logs"),
 	}
 	describe(&s, r.View, r.Judgement)

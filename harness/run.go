@@ -91,6 +91,9 @@ type Result struct {
 // ErrStack marks a failure of the harness itself: the stack could not be started.
 var ErrStack = errors.New("stack")
 
+// ErrService marks a stack that could not be started for the system's sake: a service did not become ready.
+var ErrService = errors.New("system")
+
 // Run carries out one scenario: start the stack → fault-free baseline until orders flow → play the
 // schedule under traffic → heal → drain → verify the observers → save → judge the saved history.
 // It always returns a result; a run that was cut short is judged by what was saved, and never passes.

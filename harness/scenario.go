@@ -23,7 +23,7 @@ type Scenario struct {
 	// Guarantees to judge; nil means [check.OrderAndStock].
 	Guarantees []check.Guarantee
 	// Exercises names the guarantees that must have examined at least one subject, or the run is
-	// unknown; nil means those that any run with a confirmed order exercises ([EveryRun]).
+	// unknown; nil means those of Guarantees that any run with a confirmed order exercises ([EveryRun]).
 	Exercises []string
 	// Exposes names the guards whose removal this scenario makes visible. Run with one of them
 	// removed, it goes first.
@@ -71,7 +71,8 @@ type Service struct {
 	Consumes []string // topics its group reads
 	Produces []string // topics it writes
 	Calls    []string // services it calls over HTTP, each through a link of its own
-	// Env turns the addresses of a replica's links into its environment, "NAME=value" each.
+	// Env turns the addresses of a replica's links into its environment, "NAME=value" each. Nil adds
+	// nothing to the harness's own environment.
 	Env func(Wiring) []string
 	// Ready is the path that answers 200 when the service can work; "" means "/ready".
 	Ready string
@@ -168,7 +169,11 @@ func (s Scenario) withDefaults() Scenario {
 		s.Guarantees = check.OrderAndStock
 	}
 	if s.Exercises == nil {
-		s.Exercises = EveryRun
+		for _, g := range s.Guarantees {
+			if slices.Contains(EveryRun, g.Name) {
+				s.Exercises = append(s.Exercises, g.Name)
+			}
+		}
 	}
 	if s.Drain == 0 {
 		s.Drain = 20 * time.Second
@@ -190,8 +195,9 @@ func (s Scenario) Validate() error {
 	if len(s.System.Services) == 0 {
 		add("its system has no services")
 	}
-	if len(s.System.Topics) > 0 && s.System.Name == "" {
-		add("its system has no name")
+	topics := map[string]bool{}
+	for _, topic := range s.System.Topics {
+		topics[topic.Name] = true
 	}
 	if s.Workload.Lines > s.Workload.SKUs {
 		add("an order of %d lines needs as many SKUs, not %d", s.Workload.Lines, s.Workload.SKUs)
@@ -209,10 +215,34 @@ func (s Scenario) Validate() error {
 		case service.Database != "" && !databases[service.Database]:
 			add("service %s uses database %q, which the system does not list", service.Name, service.Database)
 		}
+		for _, topic := range append(slices.Clone(service.Consumes), service.Produces...) {
+			if !topics[topic] {
+				add("service %s uses topic %q, which the system does not list", service.Name, topic)
+			}
+		}
+		if len(service.Consumes) > 0 && service.Group == "" {
+			add("service %s consumes topics in no consumer group", service.Name)
+		}
+		for _, peer := range service.Calls {
+			if !slices.ContainsFunc(s.System.Services, func(other Service) bool { return other.Name == peer }) {
+				add("service %s calls %q, which is no service of the system", service.Name, peer)
+			}
+		}
+	}
+	for _, open := range s.System.Open {
+		if !databases[open.Database] {
+			add("%q is counted in database %q, which the system does not list", open.What, open.Database)
+		}
+	}
+	if restock := s.System.Restock; restock.SQL != "" && !databases[restock.Database] {
+		add("stock is set in database %q, which the system does not list", restock.Database)
 	}
 	known := map[string]bool{}
 	for _, g := range append(slices.Clone(s.Guarantees), check.Evidence...) {
 		known[g.Name] = true
+		if g.Check == nil {
+			add("there is no guarantee %q", g.Name)
+		}
 	}
 	for _, name := range s.Exercises {
 		if !known[name] {

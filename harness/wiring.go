@@ -171,8 +171,12 @@ func (x *experiment) startReplica(ctx context.Context, service Service, wiring W
 	if ready == "" {
 		ready = "/ready"
 	}
+	var environment []string
+	if service.Env != nil {
+		environment = service.Env(wiring)
+	}
 	process, err := x.stack.StartService(ctx, stack.Spec{
-		Name: wiring.Instance, Command: service.Command, Program: service.Program, Env: service.Env(wiring),
+		Name: wiring.Instance, Command: service.Command, Program: service.Program, Env: environment,
 		Ports: []*stack.Port{port},
 		// The harness asks the service directly: a link under test must not blind it.
 		Ready:        x.stack.HTTPReady("http://" + port.Addr() + ready),
@@ -184,7 +188,10 @@ func (x *experiment) startReplica(ctx context.Context, service Service, wiring W
 		x.nodes[wiring.Instance] = process
 		x.mu.Unlock()
 	}
-	return err // it says what was started
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrService, err) // which says what was started
+	}
+	return nil
 }
 
 // link opens the link of one client process to one server, and returns the address to connect to.

@@ -42,7 +42,7 @@ func choose(flags *runFlags, names []string) ([]harness.Scenario, error) {
 	exposingFirst(chosen, guards)
 	for _, scenario := range chosen {
 		if err := scenario.Validate(); err != nil {
-			return nil, err
+			return nil, suspectShell(err, flags.faults)
 		}
 	}
 	return chosen, nil
@@ -68,6 +68,17 @@ func named(catalogue []harness.Scenario, names []string) ([]harness.Scenario, er
 		}
 	}
 	return chosen, nil
+}
+
+// suspectShell adds to an error what a shell has probably done to the faults: of order->postgres without
+// quotes it leaves "order-".
+func suspectShell(err error, texts []string) error {
+	for _, text := range texts {
+		if strings.HasSuffix(text, "-") {
+			return fmt.Errorf("%w; --fault %s ends in a dash: quote it, the shell takes > as a redirection", err, text)
+		}
+	}
+	return err
 }
 
 // addFaults adds the faults, "kind:target" each, to every scenario.

@@ -2,11 +2,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -78,7 +81,26 @@ itself failed, 130 interrupted.`,
 		Args:          knownCommand,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
+	command.Version = version(debug.ReadBuildInfo())
 	command.AddCommand(runCommand(), listCommand(), checkCommand(), doctorCommand())
 	explainUsage(command)
 	return command
+}
+
+// version says what was built: "v0.1.0, revision 0123456789ab, modified".
+func version(info *debug.BuildInfo, ok bool) string {
+	const unreleased = "(devel)"
+	if !ok {
+		return unreleased
+	}
+	parts := []string{cmp.Or(info.Main.Version, unreleased)}
+	for _, s := range info.Settings { // sorted by key
+		switch {
+		case s.Key == "vcs.revision":
+			parts = append(parts, "revision "+s.Value[:min(12, len(s.Value))])
+		case s.Key == "vcs.modified" && s.Value == "true":
+			parts = append(parts, "modified")
+		}
+	}
+	return strings.Join(parts, ", ")
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -185,9 +186,9 @@ func cutShort(results []harness.Result, planned int) bool {
 	return len(results) < planned || slices.ContainsFunc(results, func(r harness.Result) bool { return r.Interrupted })
 }
 
-// repeat is the command that runs the same again.
+// repeat is the command that runs the same again, by the program's name as the user wrote it.
 func repeat(flags runFlags, names ...string) string {
-	words := append([]string{"ordeal", "run"}, names...)
+	words := append([]string{bare(os.Args[0]), "run"}, names...)
 	if flags.design != services.Design {
 		words = append(words, "--design", flags.design)
 	}
@@ -198,6 +199,15 @@ func repeat(flags runFlags, names ...string) string {
 		words = append(words, "--fault", quoted(fault))
 	}
 	return strings.Join(append(words, "--seed", fmt.Sprint(flags.seed)), " ")
+}
+
+// bare is a word as it is where a shell takes it for one word, else quoted.
+func bare(word string) string {
+	special := func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("/._+,:@%-", r) }
+	if word == "" || strings.ContainsFunc(word, special) {
+		return quoted(word)
+	}
+	return word
 }
 
 // quoted protects a word from a shell.

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -84,6 +85,10 @@ func noArguments(c *cobra.Command, args []string) error {
 
 // flagError explains a flag that does not exist, or a value that it cannot have.
 func flagError(c *cobra.Command, err error) error {
+	var invalid *pflag.InvalidValueError
+	if errors.As(err, &invalid) {
+		return usage(c, fmt.Errorf("--%s %s: %s", invalid.GetFlag().Name, invalid.GetValue(), whyInvalid(invalid)))
+	}
 	var unknown *pflag.NotExistError
 	if !errors.As(err, &unknown) || unknown.GetSpecifiedShortnames() != "" {
 		return usage(c, err)
@@ -95,4 +100,18 @@ func flagError(c *cobra.Command, err error) error {
 		nearest = append(nearest, "--"+name)
 	}
 	return usage(c, fmt.Errorf("%w; nearest: %s", err, strings.Join(nearest, ", ")))
+}
+
+// whyInvalid says what is wrong with a flag's value, in the user's words and not in those of strconv.
+func whyInvalid(err *pflag.InvalidValueError) string {
+	switch kind := err.GetFlag().Value.Type(); {
+	case errors.Is(err, strconv.ErrRange):
+		return "too large"
+	case kind == "bool":
+		return "neither true nor false"
+	case strings.HasPrefix(kind, "int"), strings.HasPrefix(kind, "uint"):
+		return "not a whole number"
+	default:
+		return err.Unwrap().Error()
+	}
 }

@@ -48,6 +48,16 @@ func Named(names []string) (guarantees []Guarantee, unknown []string) {
 	return guarantees, unknown
 }
 
+// Only selects guarantees of [OrderAndStock] by name, for a scenario. A name that is none of them becomes
+// a guarantee without a check, which no scenario accepts.
+func Only(names ...string) []Guarantee {
+	guarantees, unknown := Named(names)
+	for _, name := range unknown {
+		guarantees = append(guarantees, Guarantee{Name: name})
+	}
+	return guarantees
+}
+
 // Judge applies the evidence conditions and the guarantees to a view. The header's Exercises names
 // those that must have examined something; any other that examined nothing is skipped.
 func Judge(view *View, guarantees []Guarantee) Judgement {

@@ -3,6 +3,7 @@ package check
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -15,10 +16,10 @@ type Moment struct {
 	At     time.Duration // when it was observed, on the history's clock
 	Source string        // who: "client-3", "orders", "order-events/2@17", "order->postgres"
 	What   string
-	Seq    int64 // of the history event
+	Seq    int64 // of the history event; 0 says that events are left out here
 }
 
-// storyLength bounds a story: beyond it, what is farthest from the proof is left out.
+// storyLength bounds a story: beyond it, what is farthest from the proof is left out. A moment says so.
 const storyLength = 40
 
 // Story tells what happened to the subject of an anomaly, in the order of observation: its operations,
@@ -263,25 +264,49 @@ func (t *teller) carries(s span) bool {
 	return slices.ContainsFunc(t.view.carried(s), func(token symbol) bool { return t.tokens[token] })
 }
 
-// shorten keeps the proof, then the faults and the subject's own events that are nearest to it.
+// shorten keeps the proof, then what is nearest to it, and says where something is left out.
 func (t *teller) shorten(events []int64) []Moment {
+	bySeq := func(a, b Moment) int { return cmp.Compare(a.Seq, b.Seq) }
+	slices.SortStableFunc(t.told, bySeq)
+	all := slices.CompactFunc(t.told, func(a, b Moment) bool { return a.Seq == b.Seq })
+	if len(all) <= storyLength {
+		return all
+	}
 	distance := func(m Moment) int64 {
-		nearest := int64(1) << 62
+		nearest := int64(math.MaxInt64)
 		for _, seq := range events {
 			nearest = min(nearest, max(m.Seq-seq, seq-m.Seq))
 		}
 		return nearest
 	}
-	if len(t.told) > storyLength {
-		rank := func(m Moment) int64 {
-			if t.proof[m.Seq] {
-				return -1
-			}
-			return distance(m)
+	kept := slices.Clone(all)
+	slices.SortStableFunc(kept, func(a, b Moment) int { return cmp.Compare(distance(a), distance(b)) })
+	kept = kept[:storyLength]
+	slices.SortFunc(kept, bySeq)
+	return withGaps(all, kept)
+}
+
+// withGaps is kept, with a moment in place of each run of moments of all that it lacks. Both are sorted.
+func withGaps(all, kept []Moment) []Moment {
+	var told, missing []Moment
+	leaveOut := func(which string) {
+		if len(missing) > 0 {
+			what := "… " + plural(len(missing), which+"event", which+"events") + " left out"
+			told = append(told, Moment{At: missing[0].At, What: what})
+			missing = nil
 		}
-		slices.SortStableFunc(t.told, func(a, b Moment) int { return cmp.Compare(rank(a), rank(b)) })
-		t.told = t.told[:storyLength]
 	}
-	slices.SortStableFunc(t.told, func(a, b Moment) int { return cmp.Compare(a.Seq, b.Seq) })
-	return slices.CompactFunc(t.told, func(a, b Moment) bool { return a.Seq == b.Seq })
+	for _, m := range all {
+		if len(kept) == 0 || m.Seq != kept[0].Seq {
+			missing = append(missing, m)
+			continue
+		}
+		if len(told) == 0 {
+			leaveOut("earlier ")
+		}
+		leaveOut("")
+		told, kept = append(told, m), kept[1:]
+	}
+	leaveOut("later ")
+	return told
 }

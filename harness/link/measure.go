@@ -36,6 +36,9 @@ type Traffic struct {
 	Backlog   int64 // most bytes offered and not yet delivered, at one moment, over all connections
 	// Wait is the longest that any byte was offered and not delivered, within the window.
 	Wait time.Duration
+	// Delayed is the longest time from arrival to delivery of bytes that passed through toxics: zero while
+	// none is in force, however slow the machine.
+	Delayed time.Duration
 	// CloseDelay is the longest time from the end of a stream, as its sender made it, to passing it on.
 	CloseDelay time.Duration
 	Rate       float64 // delivered bytes a second
@@ -78,6 +81,7 @@ type Window struct {
 	backlog [2]int64
 	wait    [2]time.Duration
 	closes  [2]time.Duration
+	delayed [2]time.Duration
 	trips   trips
 }
 
@@ -143,7 +147,7 @@ func (w *Window) Measure() Measure {
 		t.Messages = s.traffic[i].Messages - w.traffic[i].Messages
 		t.Backlog = w.backlog[i]
 		t.Wait = max(w.wait[i], waits[i])
-		t.CloseDelay = w.closes[i]
+		t.CloseDelay, t.Delayed = w.closes[i], w.delayed[i]
 		t.Rate = float64(t.Delivered) / m.Duration.Seconds()
 	}
 	m.RoundTrips = w.trips.summary()
@@ -179,6 +183,16 @@ func (s *stats) waited(index int, since time.Time) {
 	s.mu.Lock()
 	for w := range s.windows {
 		w.wait[index] = max(w.wait[index], min(now.Sub(since), now.Sub(w.began)))
+	}
+	s.mu.Unlock()
+}
+
+// delayed notes how long bytes took that went through toxics.
+func (s *stats) delayed(index int, since time.Time) {
+	delay := time.Since(since)
+	s.mu.Lock()
+	for w := range s.windows {
+		w.delayed[index] = max(w.delayed[index], delay)
 	}
 	s.mu.Unlock()
 }

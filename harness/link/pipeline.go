@@ -173,6 +173,9 @@ func (o output) Write(b []byte) (int, error) {
 	if !discard {
 		err := f.send(b, marks)
 		f.waited(marks)
+		if len(marks) > 0 {
+			f.stats().delayed(f.index, marks[0].arrived)
+		}
 		f.mu.Lock()
 		if err != nil && !f.dead {
 			f.fail()

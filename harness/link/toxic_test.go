@@ -102,6 +102,8 @@ func TestBandwidthIsLimitedUntilHealed(t *testing.T) {
 	time.Sleep(500 * time.Millisecond)
 	m := w.Measure()
 	assert.InDelta(t, 50e3, float64(m.Request.Delivered), 30e3)
+	assert.GreaterOrEqual(t, m.Request.Delayed, 100*time.Millisecond)
+	assert.Zero(t, m.Response.Delayed, "no toxic in that direction")
 	assert.GreaterOrEqual(t, m.Request.Offered, int64(900e3))
 	start := time.Now()
 	require.NoError(t, heal(within(t)))

@@ -63,26 +63,78 @@ func byName(anomalies []Anomaly) []*namesakes {
 	return groups
 }
 
-// more counts and lists the anomalies that are not told: "and 35 more terminal-overwritten: order-12,
-// order-13, … (all in report.json)".
+// more counts the anomalies that are not told, and lists the subjects that no story is about: "and 35 more
+// terminal-overwritten on the same order and 34 others: order-12, order-13, … (all in report.json)".
 func (n *namesakes) more() string {
-	var subjects []string
-	seen, width := map[string]bool{}, 0
+	told, seen := map[string]bool{}, map[string]bool{}
+	for _, a := range n.told {
+		told[a.Subject] = true
+	}
+	var fresh []string
+	again := 0 // subjects that were told of, and have more
 	for _, a := range n.rest {
-		if seen[a.Subject] {
-			continue
+		switch {
+		case seen[a.Subject]:
+		case told[a.Subject]:
+			again++
+		default:
+			fresh = append(fresh, a.Subject)
 		}
 		seen[a.Subject] = true
-		if width += utf8.RuneCountInString(a.Subject); width > listWidth && len(subjects) > 0 {
-			subjects = append(subjects, "…")
-			break
-		}
-		// "order order-12" without its first word: the stories above have said what they are.
-		_, id, ok := strings.Cut(a.Subject, " ")
-		if !ok {
-			id = a.Subject
-		}
-		subjects = append(subjects, id)
 	}
-	return fmt.Sprintf("and %d more %s: %s (all in %s)", len(n.rest), n.name, strings.Join(subjects, ", "), JSONFile)
+	text := fmt.Sprintf("and %d more %s on %s", len(n.rest), n.name, countSubjects(n.rest, again, len(fresh)))
+	if len(fresh) > 0 {
+		text += ": " + strings.Join(abridged(fresh), ", ")
+	}
+	return text + " (all in " + JSONFile + ")"
+}
+
+// countSubjects says what the anomalies are about: "89 orders", "the same SKU", "the same 3 orders and 86 others".
+func countSubjects(anomalies []Anomaly, again, fresh int) string {
+	noun := subjectNoun(anomalies)
+	if again == 0 {
+		return counted(fresh, noun)
+	}
+	text := "the same " + noun
+	if again > 1 {
+		text = "the same " + counted(again, noun)
+	}
+	if fresh > 0 {
+		text += " and " + counted(fresh, "other")
+	}
+	return text
+}
+
+// subjectNoun is what all the subjects are: "order" of "order 42"; "subject" when they differ or do not say.
+func subjectNoun(anomalies []Anomaly) string {
+	noun := ""
+	for _, a := range anomalies {
+		kind, _, named := strings.Cut(a.Subject, " ")
+		if !named || noun != "" && kind != noun {
+			return "subject"
+		}
+		noun = kind
+	}
+	if noun == "sku" {
+		return "SKU"
+	}
+	return noun
+}
+
+// abridged are the subjects as far as a line is wide, without the word that says what they are: "order
+// order-12" is told as "order-12".
+func abridged(subjects []string) []string {
+	var list []string
+	width := 0
+	for _, subject := range subjects {
+		if width += utf8.RuneCountInString(subject); width > listWidth && len(list) > 0 {
+			return append(list, "…")
+		}
+		_, id, ok := strings.Cut(subject, " ")
+		if !ok {
+			id = subject
+		}
+		list = append(list, id)
+	}
+	return list
 }

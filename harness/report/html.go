@@ -34,6 +34,7 @@ type htmlRun struct {
 type htmlScenario struct {
 	Scenario
 	ID, Class, Outcome, Design string
+	Failure                    string // heading of Error
 	Kept, Judged, Bitten       int
 	Timeline                   *timeline
 	Unknowns                   []string
@@ -78,7 +79,7 @@ func WriteHTML(w io.Writer, run Run) error {
 func newHTMLScenario(index int, s Scenario) htmlScenario {
 	view := htmlScenario{
 		Scenario: s, ID: fmt.Sprintf("s%d", index+1), Class: class(s.Verdict), Outcome: s.outcome(), Design: s.design(),
-		Bitten: s.bitten(), Timeline: newTimeline(s), Unknowns: s.unknowns(),
+		Failure: capital(s.failure()), Bitten: s.bitten(), Timeline: newTimeline(s), Unknowns: s.unknowns(),
 		Guarantees: each(s.Guarantees, func(g Guarantee) htmlGuarantee {
 			view := htmlGuarantee{g, class(g.Verdict), g.word()}
 			if g.Skipped {

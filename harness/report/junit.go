@@ -190,7 +190,11 @@ func violation(s Scenario, g Guarantee) *junitResult {
 func wholeCase(s Scenario) junitCase {
 	c := newCase(s, "the run is conclusive")
 	if s.Error != "" {
-		c.Error = &junitResult{Message: andRepeat(s.Error, s.Repeat), Type: "harness", Text: s.Error + "\n" + repeatLine(s.Repeat)}
+		kind := "harness"
+		if s.NotStarted {
+			kind = "system"
+		}
+		c.Error = &junitResult{Message: andRepeat(s.Error, s.Repeat), Type: kind, Text: s.Error + "\n" + repeatLine(s.Repeat)}
 		return c
 	}
 	reasons := s.unknowns()

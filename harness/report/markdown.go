@@ -128,7 +128,7 @@ func unknowns(run Run) []string {
 	for _, s := range run.Scenarios {
 		var lines []string
 		if s.Error != "" {
-			lines = append(lines, "the harness failed:")
+			lines = append(lines, s.failure()+":")
 			lines = append(lines, strings.Split(s.Error, "\n")...)
 		}
 		for _, reason := range s.unknowns() {

@@ -37,7 +37,8 @@ type Scenario struct {
 	Anomalies           []Anomaly
 	Faults              []Fault
 	Reasons             []string // why the verdict is unknown
-	Error               string   // why the harness itself failed; may have several lines
+	Error               string   // why the run was not carried out; may have several lines
+	NotStarted          bool     // the system under test is why: a service did not become ready; else the harness
 	Interrupted         bool     // it was stopped before its end, which is reason enough for an unknown
 	Repeat              string   // the one command that runs this scenario again
 	History             string   // path of history.jsonl, relative to the report's folder
@@ -200,13 +201,24 @@ func mentioned(reasons []string, reason string) bool {
 	return false
 }
 
+// failure says whose Error is.
+func (s Scenario) failure() string {
+	if s.NotStarted {
+		return "the system did not start"
+	}
+	return "the harness failed"
+}
+
 // headline is the run in one sentence.
 func (r Run) headline() string {
 	count := map[check.Verdict]int{}
-	harness := 0
+	harness, notStarted := 0, 0
 	for _, s := range r.Scenarios {
 		count[s.Verdict]++
-		if s.Error != "" {
+		switch {
+		case s.NotStarted:
+			notStarted++
+		case s.Error != "":
 			harness++
 		}
 	}
@@ -226,6 +238,9 @@ func (r Run) headline() string {
 		}
 		text = strings.Join(parts, ", ")
 	}
+	if notStarted > 0 {
+		text += fmt.Sprintf(" (the system of %d did not start)", notStarted)
+	}
 	if harness > 0 {
 		text += fmt.Sprintf(" (%s of the harness)", counted(harness, "error"))
 	}
@@ -238,6 +253,9 @@ func (r Run) headline() string {
 func counted(n int, noun string) string {
 	if n == 1 {
 		return "1 " + noun
+	}
+	if strings.HasSuffix(noun, "s") {
+		noun += "e" // processes
 	}
 	return fmt.Sprintf("%d %ss", n, noun)
 }

@@ -22,15 +22,25 @@ func (a Anomaly) lines(g Guarantee) []string {
 	return append(lines, storyLines(a.Story, "    ")...)
 }
 
+// Headings of a story. A row is observed when it comes out of the database's log, which may be after
+// what it led to: no other time is known.
+const (
+	timeHeading   = "observed"
+	sourceHeading = "seen at"
+)
+
 // storyLines aligns a story in columns.
 func storyLines(story []Moment, indent string) []string {
-	var times, sources int
+	if len(story) == 0 {
+		return nil
+	}
+	times, sources := len(timeHeading), len(sourceHeading)
 	for _, m := range story {
 		times = max(times, len(clock(m.At)))
 		sources = max(sources, utf8.RuneCountInString(m.Source))
 	}
 	sources = min(sources, 32)
-	var lines []string
+	lines := []string{fmt.Sprintf("%s%*s  %-*s  %s", indent, times, timeHeading, sources, sourceHeading, "what")}
 	for _, m := range story {
 		lines = append(lines, fmt.Sprintf("%s%*s  %-*s  %s", indent, times, clock(m.At), sources, m.Source, m.What))
 	}
@@ -78,18 +88,21 @@ func errorLines(s Scenario, paint painter) []string {
 	if s.Error == "" {
 		return nil
 	}
-	lines := []string{"  " + paint.red("!") + " " + paint.bold("the harness failed")}
+	lines := []string{"  " + paint.red("!") + " " + paint.bold(s.failure())}
 	for _, l := range strings.Split(s.Error, "\n") {
 		lines = append(lines, "    "+l)
 	}
 	return lines
 }
 
-// reasonLines are the reasons why the scenario could not be judged. Where the harness failed they all
-// follow from that, so they are only counted.
+// reasonLines are the reasons why the scenario could not be judged. Where the run was cut short they
+// follow from that, so they are only counted; where it never began they say nothing at all.
 func reasonLines(s Scenario, paint painter) []string {
 	var lines []string
 	reasons := s.unknowns()
+	if s.Error != "" && s.Operations == 0 {
+		return nil
+	}
 	if s.Error != "" && len(reasons) > 0 {
 		reasons = []string{fmt.Sprintf("see report.json for %s that came of it", counted(len(reasons), "reason"))}
 	}
