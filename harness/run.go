@@ -260,7 +260,7 @@ func (x *experiment) procedure(ctx context.Context) error {
 		return errors.Join(err, ctx.Err())
 	}
 	x.phase(history.Recovery)
-	x.traffic.recover(ctx, recoveries)
+	x.traffic.recover(ctx, recoveries, x.random("recovery"))
 	x.phase(history.Drain)
 	err = errors.Join(err, x.drain(ctx))
 	x.phase(history.End)

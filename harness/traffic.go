@@ -82,7 +82,7 @@ func (t *traffic) finish(ctx context.Context) error {
 
 // next draws the n-th operation. All draws happen here, in order, so that a seed repeats them.
 func (t *traffic) next(n int) func(context.Context) {
-	lines := t.lines()
+	lines := t.lines(t.random)
 	fate, curiosity := t.random.Float64(), t.random.Float64()
 	if t.stocks != nil && t.random.Float64() < t.plan.Reservations {
 		return func(ctx context.Context) { t.reserve(ctx, n, lines, fate, curiosity) }
@@ -90,10 +90,10 @@ func (t *traffic) next(n int) func(context.Context) {
 	return func(ctx context.Context) { t.order(ctx, n, lines, fate < t.plan.Cancels, curiosity) }
 }
 
-func (t *traffic) lines() []history.Line {
+func (t *traffic) lines(random *rand.Rand) []history.Line {
 	lines := make([]history.Line, t.plan.Lines)
-	for i, sku := range t.random.Perm(t.plan.SKUs)[:t.plan.Lines] {
-		lines[i] = history.Line{SKU: skuName(sku), Qty: 1 + t.random.Int64N(t.plan.MaxQty)}
+	for i, sku := range random.Perm(t.plan.SKUs)[:t.plan.Lines] {
+		lines[i] = history.Line{SKU: skuName(sku), Qty: 1 + random.Int64N(t.plan.MaxQty)}
 	}
 	return lines
 }
@@ -129,12 +129,12 @@ func (t *traffic) order(ctx context.Context, n int, lines []history.Line, cancel
 	})
 }
 
-// recover places fresh orders after all faults are healed. Judging demands that each is acknowledged.
-func (t *traffic) recover(ctx context.Context, orders int) {
+// recover places fresh orders after all faults are healed. Judging demands that each is acknowledged. It
+// draws from a source of its own: how far the traffic got before depends on the machine.
+func (t *traffic) recover(ctx context.Context, orders int, random *rand.Rand) {
 	var group sync.WaitGroup
 	for n := range orders {
-		lines := t.lines()
-		request := observe.PlaceRequest{Key: fmt.Sprintf("key-recovery-%d", n+1), Lines: lines, Amount: 1000}
+		request := observe.PlaceRequest{Key: fmt.Sprintf("key-recovery-%d", n+1), Lines: t.lines(random), Amount: 1000}
 		if !t.plan.ServerIDs {
 			request.Order = fmt.Sprintf("order-recovery-%d", n+1)
 		}

@@ -119,7 +119,7 @@ func TestPlacing(t *testing.T) {
 }
 
 func TestTryConfirmCancel(t *testing.T) {
-	s := newStack(t, map[string]string{"RESERVATION_TTL": "300ms", "SWEEP_INTERVAL": "20ms"})
+	s := newStack(t, map[string]string{"RESERVATION_TTL": "10m", "SWEEP_INTERVAL": "20ms"})
 	s.seed("apple", 10)
 	s.startStock()
 	s.awaitReady(s.stockURL)
@@ -158,6 +158,8 @@ func TestTryConfirmCancel(t *testing.T) {
 	_, url = try("", `{"productId":"apple","qty":1}`)
 	owned, ownedURL := try("", `{"orderId":"o-1","productId":"apple","qty":2}`)
 	assert.Nil(t, owned.Body["expiresAt"])
+	assert.Equal(t, "3 3 4", s.levels("apple"))
+	s.exec(s.stock, `update reservations set expires_at = expires_at - interval '10 minutes' where status = 'RESERVED'`)
 	s.awaitLevels("apple", "4 2 4") // the first expired
 	assert.Equal(t, 410, s.call(http.MethodPut, url, "", "").Status)
 	assert.Equal(t, 204, s.call(http.MethodDelete, url, "", "").Status)

@@ -230,7 +230,7 @@ func runOrder(t *testing.T, env map[string]string) (int, string) {
 		all[name] = value
 	}
 	var log bytes.Buffer
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	code := order.Run(ctx, func(name string) string { return all[name] }, &log)
 	require.NoError(t, ctx.Err(), "the service started")

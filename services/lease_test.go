@@ -34,7 +34,8 @@ func TestOneRelayAtATime(t *testing.T) {
 // TestIdleTransactionLosesItsLocks is what happens to the lease of a relay, and to the locks of a consumer, that is paused.
 func TestIdleTransactionLosesItsLocks(t *testing.T) {
 	s := newStack(t, nil)
-	holder, err := db.Open(t.Context(), s.orders.Config().ConnString(), db.Options{Name: "holder", IdleTimeout: 100 * time.Millisecond})
+	// Long enough to look at the lock while it is held.
+	holder, err := db.Open(t.Context(), s.orders.Config().ConnString(), db.Options{Name: "holder", Timeout: patience, IdleTimeout: 2 * time.Second})
 	require.NoError(t, err)
 	defer holder.Close(t.Context())
 	const lock = `select pg_try_advisory_xact_lock(1)::text`

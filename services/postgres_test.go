@@ -4,10 +4,10 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -17,7 +17,12 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
+
+	infra "github.com/ordeal-chaos/ordeal/harness/stack"
 )
+
+// patience is the deadline of what must happen, on a machine that has twenty other things to do as well.
+const patience = time.Minute
 
 // nobody is the unprivileged user that runs Postgres when the tests run as root, which Postgres refuses.
 const nobody = 65534
@@ -36,6 +41,7 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	infra.Dispatch() // this binary is also the program that downloads Postgres
 	code := m.Run()
 	if shared != nil {
 		shared.stop()
@@ -43,41 +49,20 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// postgres returns the cluster, and skips the test where there are no binaries to run it.
+// postgres returns the cluster, started at the first call.
 func postgres(t testing.TB) *pgCluster {
-	bin, looked := findPostgres()
-	if bin == "" {
-		t.Skipf("no Postgres binaries (initdb, postgres) in %v: install Postgres 15 or later, or set ORDEAL_PG_BIN", looked)
-	}
-	startPostgres.Do(func() { shared, sharedErr = runPostgres(bin) })
+	startPostgres.Do(func() { shared, sharedErr = runPostgres() })
 	require.NoError(t, sharedErr)
 	return shared
 }
 
-func findPostgres() (dir string, looked []string) {
-	looked = []string{os.Getenv("ORDEAL_PG_BIN")}
-	if path, err := exec.LookPath("initdb"); err == nil {
-		looked = append(looked, filepath.Dir(path))
+func runPostgres() (*pgCluster, error) {
+	finding, cancel := context.WithTimeout(context.Background(), 2*time.Minute) // it may have to be downloaded
+	defer cancel()
+	found, err := infra.FindPostgres(finding, nil)
+	if err != nil {
+		return nil, err
 	}
-	patterns := []string{"/usr/lib/postgresql/*/bin", "/opt/homebrew/opt/postgresql*/bin"}
-	if cache, err := os.UserCacheDir(); err == nil {
-		patterns = append(patterns, filepath.Join(cache, "ordeal/*/bin"), filepath.Join(cache, "ordeal/*/*/bin"))
-	}
-	for _, pattern := range patterns {
-		matches, _ := filepath.Glob(pattern) // the pattern is well-formed
-		looked = append(looked, matches...)
-	}
-	for _, dir := range looked {
-		_, errInit := os.Stat(filepath.Join(dir, "initdb"))
-		_, errServe := os.Stat(filepath.Join(dir, "postgres"))
-		if dir != "" && errInit == nil && errServe == nil {
-			return dir, looked
-		}
-	}
-	return "", append(looked, patterns...)
-}
-
-func runPostgres(bin string) (*pgCluster, error) {
 	dir, err := os.MkdirTemp("/tmp", "services-test-")
 	if err != nil {
 		return nil, err
@@ -90,7 +75,7 @@ func runPostgres(bin string) (*pgCluster, error) {
 		}
 	}
 	command := func(name string, args ...string) (*exec.Cmd, *bytes.Buffer) {
-		cmd := exec.Command(filepath.Join(bin, name), args...)
+		cmd := exec.Command(filepath.Join(found.Bin, name), args...)
 		output := &bytes.Buffer{}
 		cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = dir, output, output, attr
 		return cmd, output
@@ -100,11 +85,11 @@ func runPostgres(bin string) (*pgCluster, error) {
 	if err := initdb.Run(); err != nil {
 		return nil, fmt.Errorf("initdb: %w\n%s", err, output)
 	}
-	port, err := freePort()
+	port, err := reservePort()
 	if err != nil {
 		return nil, err
 	}
-	server, output := command("postgres", "-D", data, "-p", fmt.Sprint(port), "-k", dir,
+	server, output := command("postgres", "-D", data, "-p", fmt.Sprint(port.Number()), "-k", dir,
 		"-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "shared_buffers=16MB", "-c", "max_connections=200")
 	if err := server.Start(); err != nil {
 		return nil, err
@@ -114,13 +99,14 @@ func runPostgres(bin string) (*pgCluster, error) {
 		defer close(exited)
 		_ = server.Wait() // it is stopped by a signal
 	}()
-	c := &pgCluster{address: fmt.Sprintf("127.0.0.1:%d", port)}
+	c := &pgCluster{address: port.Addr()}
 	c.stop = func() {
 		_ = server.Process.Signal(syscall.SIGQUIT)
 		<-exited
+		_ = port.Close()
 		_ = os.RemoveAll(dir)
 	}
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
 		conn, err := pgx.Connect(context.Background(), c.url("postgres"))
 		if err == nil {
 			return c, conn.Close(context.Background())
@@ -132,13 +118,13 @@ func runPostgres(bin string) (*pgCluster, error) {
 	}
 }
 
-func freePort() (int, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
+// reservePort takes a port that nobody else is given before it is closed.
+func reservePort() (*infra.Port, error) {
+	port, err := infra.ReservePort()
+	if err == nil && runtime.GOOS != "linux" { // elsewhere no server can listen on a port that is held
+		err = port.Close()
 	}
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port, nil
+	return port, err
 }
 
 func (c *pgCluster) url(database string) string {

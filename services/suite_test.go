@@ -81,6 +81,7 @@ func (s *stack) startStockReplica() (stop func()) {
 }
 
 func (s *stack) start(run func(context.Context, func(string) string, io.Writer) int, env map[string]string) (stop func()) {
+	env["ORDER_TTL"] = "10m" // no order expires, however slow the machine, unless that is what is tested
 	env["KAFKA_BROKERS"] = strings.Join(s.kafka.ListenAddrs(), ",")
 	for name, value := range s.env {
 		env[name] = value
@@ -96,8 +97,8 @@ func (s *stack) start(run func(context.Context, func(string) string, io.Writer) 
 			if code != 0 {
 				s.t.Errorf("service exited with %d", code)
 			}
-		case <-time.After(3 * time.Second):
-			s.t.Error("service did not stop within 3s")
+		case <-time.After(patience):
+			s.t.Errorf("service did not stop within %v", patience)
 		}
 	})
 	s.t.Cleanup(func() {
@@ -117,7 +118,7 @@ func (s *stack) awaitReady(url string) {
 		}
 		defer response.Body.Close()
 		return response.StatusCode == http.StatusOK
-	}, 10*time.Second, 10*time.Millisecond, "%s is not ready", url)
+	}, patience, 10*time.Millisecond, "%s is not ready", url)
 }
 
 // seed gives a product stock.
@@ -167,7 +168,7 @@ func (s *stack) awaitLevels(product, levels string) {
 func (s *stack) await(read func() string, want, what string) {
 	s.t.Helper()
 	var got string
-	deadline := time.Now().Add(8 * time.Second)
+	deadline := time.Now().Add(patience)
 	for time.Now().Before(deadline) {
 		if got = read(); got == want {
 			return
@@ -228,7 +229,7 @@ func (s *stack) records(topic string) []*kgo.Record {
 	require.NoError(s.t, err)
 	defer reader.Close()
 	var records []*kgo.Record
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	var end int64
 	for p := range int32(partitions) {
@@ -285,10 +286,12 @@ func (s *stack) settled(group, topic string) {
 	}, "0", "lag of group "+group)
 }
 
+// freeAddress returns an address that nobody else is given before the test ends.
 func freeAddress(t testing.TB) string {
-	port, err := freePort()
+	port, err := reservePort()
 	require.NoError(t, err)
-	return fmt.Sprintf("127.0.0.1:%d", port)
+	t.Cleanup(func() { _ = port.Close() })
+	return port.Addr()
 }
 
 // testLog keeps what a service logged.

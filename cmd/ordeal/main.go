@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
-	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -93,14 +92,16 @@ func version(info *debug.BuildInfo, ok bool) string {
 	if !ok {
 		return unreleased
 	}
-	parts := []string{cmp.Or(info.Main.Version, unreleased)}
-	for _, s := range info.Settings { // sorted by key
-		switch {
-		case s.Key == "vcs.revision":
-			parts = append(parts, "revision "+s.Value[:min(12, len(s.Value))])
-		case s.Key == "vcs.modified" && s.Value == "true":
-			parts = append(parts, "modified")
-		}
+	text := cmp.Or(info.Main.Version, unreleased)
+	settings := map[string]string{}
+	for _, s := range info.Settings {
+		settings[s.Key] = s.Value
 	}
-	return strings.Join(parts, ", ")
+	if revision := settings["vcs.revision"]; revision != "" {
+		text += ", revision " + revision[:min(12, len(revision))]
+	}
+	if settings["vcs.modified"] == "true" {
+		text += ", modified"
+	}
+	return text
 }

@@ -203,7 +203,9 @@ func repeat(flags runFlags, names ...string) string {
 
 // bare is a word as it is where a shell takes it for one word, else quoted.
 func bare(word string) string {
-	special := func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("/._+,:@%-", r) }
+	special := func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("/._+,:@%-", r)
+	}
 	if word == "" || strings.ContainsFunc(word, special) {
 		return quoted(word)
 	}

@@ -136,7 +136,7 @@ func placed(t *testing.T, s site) map[string][]history.Line {
 }
 
 var (
-	repeatLine = regexp.MustCompile(`(?m)^ +repeat: (ordeal run .*)$`)
+	repeatLine = regexp.MustCompile(`(?m)^ +repeat: (\S*ordeal run .*)$`)
 	databases  = regexp.MustCompile(`database orders: (postgres://\S+)`)
 	stockLink  = regexp.MustCompile(`link client->stock: (\S+)`)
 )
@@ -151,15 +151,15 @@ func TestRunThatBreaksAGuarantee(t *testing.T) {
 	s.requireReports(t, "redelivery")
 	text := run.stdout.String()
 	require.Regexp(t, `✗ fail +redelivery +sound, without inbox-dedup`, text)
-	require.Regexp(t, `✗ double-effect  order order-\d{6}\n +breaks I7 effects-at-most-once: \S.*\n.*\n +\+\d+\.\d{3}s  \S+ .*\n`, text)
+	require.Regexp(t, `✗ double-effect  order order-\d{6}\n +breaks I7 effects-at-most-once: \S.*\n.*\n +observed  seen at +what\n +\+\d+\.\d{3}s +\S+ .*\n`, text)
 	require.LessOrEqual(t, strings.Count(text, "✗ double-effect"), 3, "the rest is one line")
-	require.Regexp(t, `(?m)^  ✗ and \d+ more double-effect: order-\d{6}, .* \(all in report.json\)$`, text)
+	require.Regexp(t, `(?m)^  ✗ and \d+ more double-effect on .*: order-\d{6}, .* \(all in report.json\)$`, text)
 	require.Regexp(t, `(?m)^FAIL  .*1 broke a guarantee`, text)
 	require.Equal(t, 1, strings.Count(text, "repeat"), "said once for one scenario")
 
 	match := repeatLine.FindStringSubmatch(text)
 	require.NotNil(t, match, text)
-	require.Equal(t, "ordeal run redelivery --without inbox-dedup --seed "+seed(), match[1])
+	require.Equal(t, binary+" run redelivery --without inbox-dedup --seed "+seed(), match[1])
 
 	// Again, as printed, and this time with the stack left up.
 	again := s.start(t, append(strings.Fields(match[1])[1:], "--keep", "--json", "--out", s.out)...)
@@ -208,7 +208,7 @@ func TestRunWithAFaultThatCannotBite(t *testing.T) {
 	run.requireCode(t, exitUnknown)
 	s.requireReports(t, "lost-answer")
 	require.Regexp(t, `\? unknown: faults-bit: down on client->stock never bit`, run.stdout.String())
-	require.Regexp(t, `(?m)^  repeat: ordeal run lost-answer --fault 'down:client->stock' --seed \d+$`, run.stdout.String())
+	require.Regexp(t, `(?m)^  repeat: \S+/ordeal run lost-answer --fault 'down:client->stock' --seed \d+$`, run.stdout.String())
 	require.Regexp(t, `(?m)^UNKNOWN  `, run.stdout.String())
 	require.Contains(t, run.stderr.String(), "fault down on client->stock did not bite: ")
 }

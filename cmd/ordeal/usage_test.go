@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
@@ -30,12 +31,15 @@ func TestUsageErrors(t *testing.T) {
 		"fault without target":  {[]string{"run", "--fault", "down"}, "needs a target: down:<link>"},
 		"link of a fault":       {[]string{"run", "calm", "--fault", "down:client->stok"}, `no link "client->stok" here; nearest: client->stock, `},
 		"process of a fault":    {[]string{"run", "calm", "--fault", "kill:stok"}, `no process "stok" here; nearest: stock, `},
+		"fault cut by a shell":  {[]string{"run", "calm", "--fault", "latency:order-"}, "ends in a dash: quote it, the shell takes > as a redirection"},
 		"backend":               {[]string{"run", "--backend", "embed"}, `no backend "embed"; there is: embedded`},
 		"flag":                  {[]string{"run", "--paralle", "3"}, "unknown flag: --paralle; nearest: --parallel, "},
 		"short flag":            {[]string{"run", "-x"}, "unknown shorthand flag: 'x'"},
 		"flag without value":    {[]string{"run", "--seed"}, "flag needs an argument: --seed (see ordeal run --help)"},
-		"number":                {[]string{"run", "--seed", "abc"}, `invalid argument "abc" for "--seed"`},
-		"negative seed":         {[]string{"run", "--seed", "-1"}, `invalid argument "-1" for "--seed"`},
+		"number":                {[]string{"run", "--seed", "abc"}, "usage: --seed abc: not a whole number (see ordeal run --help)"},
+		"negative seed":         {[]string{"run", "--seed", "-1"}, "--seed -1: not a whole number (see"},
+		"large seed":            {[]string{"run", "--seed", "99999999999999999999"}, "--seed 99999999999999999999: too large (see"},
+		"parallel of nothing":   {[]string{"run", "--parallel", "two"}, "--parallel two: not a whole number (see"},
 		"negative parallel":     {[]string{"run", "--parallel", "-1"}, "--parallel -1: at least one"},
 		"no parallel":           {[]string{"run", "--parallel", "0"}, "--parallel 0: at least one"},
 		"command":               {[]string{"rnu"}, `no command "rnu"; nearest: run, `},
@@ -49,7 +53,7 @@ func TestUsageErrors(t *testing.T) {
 		"check of nothing":      {[]string{"check", "/nowhere"}, "no history in /nowhere; name a run folder"},
 		"check, then nonsense":  {[]string{"check", "a", "--jsn"}, "unknown flag: --jsn; nearest: --json"},
 		"flag of another":       {[]string{"list", "--seed", "1"}, "unknown flag: --seed"},
-		"scenario and bad flag": {[]string{"run", "calm", "--keep=maybe"}, `invalid argument "maybe" for "--keep"`},
+		"scenario and bad flag": {[]string{"run", "calm", "--keep=maybe"}, "--keep maybe: neither true nor false (see"},
 	}
 	s := newSite(t)
 	for name, test := range tests {
@@ -213,6 +217,29 @@ func TestCompletion(t *testing.T) {
 
 func TestRepeatIsSafeToPaste(t *testing.T) {
 	flags := runFlags{design: "sound", without: []string{"outbox", "sweeper"}, faults: []string{"down:order->stock", "row-lock:it's"}, seed: 7}
-	require.Equal(t, `ordeal run calm resets --without outbox,sweeper --fault 'down:order->stock' --fault 'row-lock:it'\''s' --seed 7`,
+	require.Equal(t, bare(os.Args[0])+` run calm resets --without outbox,sweeper --fault 'down:order->stock' --fault 'row-lock:it'\''s' --seed 7`,
 		repeat(flags, "calm", "resets"))
+	for word, want := range map[string]string{
+		"bin/ordeal": "bin/ordeal", "/opt/my tools/ordeal": "'/opt/my tools/ordeal'", "$(x)": "'$(x)'", "it's": `'it'\''s'`, "": "''",
+	} {
+		require.Equal(t, want, bare(word))
+	}
+}
+
+func TestVersion(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	run := s.run(t, "--version")
+	run.requireCode(t, exitPass)
+	require.Regexp(t, `^ordeal version \S`, run.stdout.String())
+
+	setting := func(key, value string) debug.BuildSetting { return debug.BuildSetting{Key: key, Value: value} }
+	built := &debug.BuildInfo{Main: debug.Module{Version: "v0.1.0"}, Settings: []debug.BuildSetting{
+		setting("vcs", "git"), setting("vcs.modified", "true"), setting("vcs.revision", "0123456789abcdef"),
+	}}
+	require.Equal(t, "v0.1.0, revision 0123456789ab, modified", version(built, true))
+	built.Settings[1].Value = "false"
+	require.Equal(t, "v0.1.0, revision 0123456789ab", version(built, true))
+	require.Equal(t, "(devel)", version(&debug.BuildInfo{}, true))
+	require.Equal(t, "(devel)", version(nil, false))
 }

@@ -362,7 +362,8 @@ func TestEveryPlantedBugIsFoundByName(t *testing.T) {
 				}
 				told := view.Story(anomaly)
 				require.NotEmpty(t, told)
-				require.LessOrEqual(t, len(told), storyLength)
+				kept := slices.DeleteFunc(told, func(m Moment) bool { return m.Seq == 0 })
+				require.LessOrEqual(t, len(kept), storyLength)
 			}
 			assert.Equal(t, bug.subject, subjects[bug.name])
 		})

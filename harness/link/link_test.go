@@ -18,9 +18,13 @@ import (
 
 	"github.com/ordeal-chaos/ordeal/harness/history"
 	"github.com/ordeal-chaos/ordeal/harness/link"
+	"github.com/ordeal-chaos/ordeal/harness/stack"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	stack.Dispatch() // the download of Postgres is a program of this binary
+	goleak.VerifyTestMain(m)
+}
 
 // events collects what a link records.
 type events struct {

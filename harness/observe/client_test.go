@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -84,10 +85,13 @@ func reset(conn *net.TCPConn) bool {
 func hangUp(*net.TCPConn) bool { return false }
 
 func (s *server) client(t testing.TB, j *journal) *Client {
-	c := NewClient(ClientConfig{
-		Name: "alice", Link: "client->order", URL: "http://" + s.listener.Addr().String(), Recorder: j.Recorder,
-		Timeout: 300 * time.Millisecond, RetryEvery: 5 * time.Millisecond,
-	})
+	return s.clientWith(t, ClientConfig{Recorder: j.Recorder, Timeout: patience})
+}
+
+func (s *server) clientWith(t testing.TB, config ClientConfig) *Client {
+	config.Name, config.Link, config.URL = "alice", "client->order", "http://"+s.listener.Addr().String()
+	config.RetryEvery = 5 * time.Millisecond
+	c := NewClient(config)
 	t.Cleanup(c.Close)
 	return c
 }
@@ -115,7 +119,14 @@ func TestClientRecordsAttempts(t *testing.T) {
 	assert.Equal(t, []history.Op{invoke, done}, j.ops(t))
 	assert.Equal(t, "key-1", s.arrived[0].Header.Get("Idempotency-Key"))
 	assert.Equal(t, "application/json", s.arrived[0].Header.Get("Content-Type"))
-	assert.JSONEq(t, `{"lines":[{"productId":"sku-1","qty":2}],"paymentAmt":7}`, s.bodies[0])
+	assert.JSONEq(t, `{"productId":"sku-1","qty":2,"paymentAmt":7}`, s.bodies[0])
+}
+
+func TestClientPlacesSeveralLines(t *testing.T) {
+	s := serve(t, answer(201, `{}`))
+	two := []history.Line{{SKU: "sku-1", Qty: 2}, {SKU: "sku-2", Qty: 1}}
+	require.NoError(t, s.client(t, newJournal(t)).Place(t.Context(), PlaceRequest{Order: "o-1", Lines: two, Amount: 7}).Err)
+	assert.JSONEq(t, `{"orderId":"o-1","lines":[{"productId":"sku-1","qty":2},{"productId":"sku-2","qty":1}],"paymentAmt":7}`, s.bodies[0])
 }
 
 func TestClientCallsTheWholeAPI(t *testing.T) {
@@ -154,6 +165,7 @@ func TestClientCallsTheWholeAPI(t *testing.T) {
 }
 
 func TestClientOutcomes(t *testing.T) {
+	const noAnswer = "no answer"
 	cases := map[string]struct {
 		step    step
 		outcome string
@@ -181,13 +193,17 @@ func TestClientOutcomes(t *testing.T) {
 			_, _ = io.WriteString(c, "HTTP/1.1 409 Conflict\r\nContent-Length: 50\r\n\r\n{}")
 			return false
 		}, history.Info, 0},
-		"no answer": {func(c *net.TCPConn) bool { _, _ = c.Read(make([]byte, 1)); return false }, history.Info, 0},
+		noAnswer: {func(c *net.TCPConn) bool { _, _ = c.Read(make([]byte, 1)); return false }, history.Info, 0},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			j := newJournal(t)
 			s := serve(t, c.step)
-			got := s.client(t, j).Place(t.Context(), PlaceRequest{Key: "k", Order: "o-1", Lines: lines})
+			config := ClientConfig{Recorder: j.Recorder, Timeout: patience}
+			if name == noAnswer { // it is waited for, and must be enough to connect and to send
+				config.Timeout = 2 * time.Second
+			}
+			got := s.clientWith(t, config).Place(t.Context(), PlaceRequest{Key: "k", Order: "o-1", Lines: lines})
 			assert.Equal(t, c.outcome, got.Outcome, "%v", got.Err)
 			assert.Equal(t, c.status, got.Status)
 			assert.Equal(t, c.outcome == history.OK, got.Err == nil)
@@ -250,17 +266,37 @@ func TestClientOnADeadIdleConnection(t *testing.T) {
 	j := newJournal(t)
 	release := make(chan struct{})
 	s := serve(t, func(c *net.TCPConn) bool { answer(200, `{}`)(c); <-release; return false }, answer(200, `{}`))
-	c := s.client(t, j)
+	ended := make(chan struct{})
+	c := s.clientWith(t, ClientConfig{Recorder: j.Recorder, Timeout: patience, Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+		return &watchedConn{Conn: conn, ended: ended}, err
+	}})
 	require.NoError(t, c.ReadStock(t.Context(), "sku-1").Err)
 	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
 		require.True(t, info.Reused)
 		close(release)
-		time.Sleep(100 * time.Millisecond) // the transport sees the end of the connection
+		<-ended
+		time.Sleep(100 * time.Millisecond) // the transport, which was told of the end, acts on it
 	}})
 	got := c.Place(ctx, PlaceRequest{Key: "k"})
 	assert.Equal(t, history.Fail, got.Outcome, "%v", got.Err)
 	assert.ErrorIs(t, got.Err, ErrNotApplied)
 	assert.EqualValues(t, 1, s.requests.Load())
+}
+
+// watchedConn tells when its reader learnt that the connection ended.
+type watchedConn struct {
+	net.Conn
+	ended chan struct{}
+	once  sync.Once
+}
+
+func (c *watchedConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if err != nil {
+		c.once.Do(func() { close(c.ended) })
+	}
+	return n, err
 }
 
 func TestSealedConnectionCarriesNothing(t *testing.T) {
@@ -305,10 +341,12 @@ func TestPlaceUntilEnds(t *testing.T) {
 	assert.Equal(t, history.Fail, got.Outcome)
 	assert.EqualValues(t, 1, refusing.requests.Load(), "a refusal is an answer")
 
-	down := serve(t, answer(503, ``))
-	began := time.Now()
-	got = down.client(t, j).PlaceUntil(within(t, 100*time.Millisecond), PlaceRequest{Key: "k"})
+	ctx, cancel := context.WithCancel(within(t, patience))
+	defer cancel()
+	unavailable := answer(503, ``)
+	down := serve(t, unavailable, unavailable, func(c *net.TCPConn) bool { cancel(); return unavailable(c) })
+	got = down.client(t, j).PlaceUntil(ctx, PlaceRequest{Key: "k"})
 	assert.Equal(t, history.Info, got.Outcome)
-	assert.Greater(t, down.requests.Load(), int64(1))
-	assert.Less(t, time.Since(began), 5*time.Second)
+	assert.EqualValues(t, 3, down.requests.Load())
+	assert.ErrorIs(t, ctx.Err(), context.Canceled, "it ended with its context, not at the deadline")
 }

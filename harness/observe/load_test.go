@@ -66,7 +66,7 @@ func (l *load) finish() []int64 {
 
 func awaitRows(t testing.TB, tap *WAL, rows int64) {
 	t.Helper()
-	require.Eventually(t, func() bool { return tap.recorded() >= rows }, 30*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return tap.recorded() >= rows }, patience, time.Millisecond)
 }
 
 // BenchmarkWALTap commits b.N transactions of one row each on 8 connections, at a steady rate and as fast
@@ -100,7 +100,7 @@ func benchmarkWALTap(b *testing.B, every time.Duration) {
 	running.Wait()
 	b.StopTimer()
 	last := time.Now()
-	for tap.recorded() < int64(b.N) && time.Since(last) < 10*time.Second {
+	for tap.recorded() < int64(b.N) && time.Since(last) < patience {
 		time.Sleep(100 * time.Microsecond)
 	}
 	require.EqualValues(b, b.N, tap.recorded(), "a commit was missed")

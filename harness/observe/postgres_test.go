@@ -4,12 +4,13 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -19,9 +20,16 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/ordeal-chaos/ordeal/harness/history"
+	"github.com/ordeal-chaos/ordeal/harness/stack"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// patience is the deadline of what must happen, on a machine that has twenty other things to do as well.
+const patience = time.Minute
+
+func TestMain(m *testing.M) {
+	stack.Dispatch() // this binary is also the program that downloads Postgres
+	goleak.VerifyTestMain(m)
+}
 
 // postgres is a cluster of its own for one test.
 type postgres struct {
@@ -35,7 +43,9 @@ const nobody = 65534
 
 func startPostgres(t testing.TB) *postgres {
 	t.Helper()
-	p := &postgres{bin: postgresBinaries(t), dir: filepath.Join(t.TempDir(), "data"), port: freePort(t)}
+	bin, err := postgresBinaries()
+	require.NoError(t, err)
+	p := &postgres{bin: bin, dir: filepath.Join(t.TempDir(), "data"), port: reservePort(t)}
 	require.NoError(t, os.Mkdir(p.dir, 0o700))
 	if os.Getuid() == 0 {
 		require.NoError(t, os.Chown(p.dir, nobody, nobody))
@@ -50,29 +60,24 @@ func startPostgres(t testing.TB) *postgres {
 	return p
 }
 
-func postgresBinaries(t testing.TB) string {
-	places := []string{os.Getenv("ORDEAL_PG_BIN")}
-	if path, err := exec.LookPath("initdb"); err == nil {
-		path, err = filepath.EvalSymlinks(path)
-		require.NoError(t, err)
-		places = append(places, filepath.Dir(path))
-	}
-	installed, err := filepath.Glob("/usr/lib/postgresql/*/bin")
-	require.NoError(t, err)
-	for _, place := range append(places, installed...) {
-		if _, err := os.Stat(filepath.Join(place, "initdb")); place != "" && err == nil {
-			return place
-		}
-	}
-	t.Fatalf("no Postgres binaries in ORDEAL_PG_BIN, PATH or /usr/lib/postgresql")
-	return ""
-}
+// postgresBinaries finds the binaries once for all tests; on a machine that has none they are downloaded.
+var postgresBinaries = sync.OnceValues(func() (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	found, err := stack.FindPostgres(ctx, nil)
+	return found.Bin, err
+})
 
-func freePort(t testing.TB) int {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+// reservePort returns a port that nobody else is given before the test ends.
+func reservePort(t testing.TB) int {
+	t.Helper()
+	port, err := stack.ReservePort()
 	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	if runtime.GOOS != "linux" { // elsewhere no server can listen on a port that is held
+		require.NoError(t, port.Close())
+	}
+	t.Cleanup(func() { _ = port.Close() })
+	return port.Number()
 }
 
 func (p *postgres) command(name string, args ...string) *exec.Cmd {
@@ -99,7 +104,7 @@ func (p *postgres) start(t testing.TB) {
 			return false
 		}
 		return conn.Close(t.Context()) == nil
-	}, 30*time.Second, 5*time.Millisecond, "postgres does not start: %s", &log)
+	}, patience, 5*time.Millisecond, "postgres does not start: %s", &log)
 }
 
 // stop ends the server by a signal, and waits until it is gone.

@@ -22,7 +22,7 @@ type brokers struct {
 }
 
 func startBrokers(t testing.TB) *brokers {
-	ports := []int{freePort(t), freePort(t)}
+	ports := []int{reservePort(t), reservePort(t)}
 	b := &brokers{options: []kfake.Opt{kfake.Ports(ports...), kfake.DataDir(t.TempDir()), kfake.SyncWrites(), kfake.SeedTopics(3, "orders", "stock")}}
 	b.start(t)
 	t.Cleanup(func() { b.cluster.Close() })
@@ -43,7 +43,7 @@ func (b *brokers) client(t testing.TB, options ...kgo.Opt) *kgo.Client {
 }
 
 func (b *brokers) tap(t testing.TB, j *journal) *Topics {
-	tap, err := TapTopics(within(t, 10*time.Second), TopicConfig{Brokers: b.cluster.ListenAddrs(), Topics: []string{"orders", "stock"}, Recorder: j.Recorder})
+	tap, err := TapTopics(within(t, patience), TopicConfig{Brokers: b.cluster.ListenAddrs(), Topics: []string{"orders", "stock"}, Recorder: j.Recorder})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = tap.Close() })
 	return tap
@@ -51,7 +51,7 @@ func (b *brokers) tap(t testing.TB, j *journal) *Topics {
 
 func produce(t testing.TB, client *kgo.Client, records ...*kgo.Record) {
 	t.Helper()
-	require.NoError(t, client.ProduceSync(within(t, 20*time.Second), records...).FirstErr())
+	require.NoError(t, client.ProduceSync(within(t, patience), records...).FirstErr())
 }
 
 func record(partition int32, value string) *kgo.Record {
@@ -63,7 +63,7 @@ func transact(t testing.TB, client *kgo.Client, commit kgo.TransactionEndTry, r 
 	t.Helper()
 	require.NoError(t, client.BeginTransaction())
 	produce(t, client, r)
-	require.NoError(t, client.EndTransaction(within(t, 10*time.Second), commit))
+	require.NoError(t, client.EndTransaction(within(t, patience), commit))
 }
 
 func (j *journal) records(t testing.TB) []history.Record {
@@ -82,7 +82,7 @@ func TestTopicsRecordsEveryRecord(t *testing.T) {
 	produce(t, client, record(0, "before the tap"))
 	var dialer loopback.Ports
 	var live []history.Record
-	tap, err := TapTopics(within(t, 10*time.Second), TopicConfig{
+	tap, err := TapTopics(within(t, patience), TopicConfig{
 		Brokers: b.cluster.ListenAddrs(), Topics: []string{"orders", "stock"}, Recorder: j.Recorder, Dial: dialer.Dial,
 		OnRecord: func(r history.Record) { live = append(live, r) },
 	})
@@ -93,7 +93,7 @@ func TestTopicsRecordsEveryRecord(t *testing.T) {
 	marked.Headers = []kgo.RecordHeader{{Key: "event_id", Value: []byte("e")}, {Key: InjectedHeader, Value: []byte("1")}}
 	produce(t, client, marked)
 	produce(t, client, &kgo.Record{Topic: "stock", Partition: 2})
-	require.NoError(t, tap.CatchUp(within(t, 10*time.Second)))
+	require.NoError(t, tap.CatchUp(within(t, patience)))
 	require.NoError(t, tap.Close())
 	assert.ElementsMatch(t, []history.Record{
 		{Topic: "orders", Key: history.Bytes("k"), Value: history.Bytes("before the tap")},
@@ -115,7 +115,7 @@ func TestTopicsVerify(t *testing.T) {
 	produce(t, plain, record(1, "0"))
 	transact(t, transactional, kgo.TryAbort, record(1, "1 aborted"))
 	transact(t, transactional, kgo.TryAbort, record(1, "3 aborted"))
-	probes, err := tap.Verify(within(t, 20*time.Second))
+	probes, err := tap.Verify(within(t, patience))
 	require.NoError(t, err)
 	named := byName(probes)
 	require.Len(t, named, 7)
@@ -142,7 +142,7 @@ func TestTopicsVerify(t *testing.T) {
 		whole := append([]sighting{}, tap.at("orders", 0).seen...)
 		damage(tap.at("orders", 0))
 		tap.mu.Unlock()
-		probes, err := tap.Verify(within(t, 20*time.Second))
+		probes, err := tap.Verify(within(t, patience))
 		require.NoError(t, err)
 		named := byName(probes)
 		assert.False(t, named["topic orders/0"].OK)
@@ -161,7 +161,7 @@ func TestTopicsWithAnOpenTransaction(t *testing.T) {
 	client := b.client(t, kgo.TransactionalID("x"))
 	require.NoError(t, client.BeginTransaction())
 	produce(t, client, record(0, "undecided"))
-	ctx := within(t, 20*time.Second)
+	ctx := within(t, patience)
 	open, err := tap.Behind(ctx)
 	require.NoError(t, err)
 	assert.Equal(t, []string{"transaction open in orders/0"}, open)
@@ -175,7 +175,7 @@ func TestTopicsWithAnOpenTransaction(t *testing.T) {
 		open, err := tap.Behind(ctx)
 		assert.NoError(c, err)
 		assert.Empty(c, open)
-	}, 10*time.Second, 10*time.Millisecond)
+	}, patience, 10*time.Millisecond)
 	assert.EqualValues(t, 1, tap.VisibleEnd("orders", 0))
 }
 
@@ -193,7 +193,7 @@ func TestTopicsSurviveRestarts(t *testing.T) {
 		require.ErrorContains(t, err, "read ends of topics")
 		b.start(t)
 	}
-	probes, err := tap.Verify(within(t, 30*time.Second))
+	probes, err := tap.Verify(within(t, patience))
 	require.NoError(t, err)
 	assert.True(t, byName(probes)["tap topics"].OK, "%+v", probes)
 	require.NoError(t, tap.Close())
@@ -209,11 +209,11 @@ func TestTopicsSurviveRestarts(t *testing.T) {
 
 func TestTapTopicsNeedsItsTopics(t *testing.T) {
 	b, j := startBrokers(t), newJournal(t)
-	_, err := TapTopics(within(t, 10*time.Second), TopicConfig{Brokers: b.cluster.ListenAddrs(), Topics: []string{"none"}, Recorder: j.Recorder})
+	_, err := TapTopics(within(t, patience), TopicConfig{Brokers: b.cluster.ListenAddrs(), Topics: []string{"none"}, Recorder: j.Recorder})
 	require.ErrorContains(t, err, "tap topics")
 	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
 	defer cancel()
-	_, err = TapTopics(ctx, TopicConfig{Brokers: []string{fmt.Sprintf("127.0.0.1:%d", freePort(t))}, Topics: []string{"orders"}, Recorder: j.Recorder})
+	_, err = TapTopics(ctx, TopicConfig{Brokers: []string{fmt.Sprintf("127.0.0.1:%d", reservePort(t))}, Topics: []string{"orders"}, Recorder: j.Recorder})
 	require.ErrorContains(t, err, "tap topics")
 }
 
@@ -234,7 +234,7 @@ func TestGroups(t *testing.T) {
 	produce(t, producer, record(0, "0"), record(0, "1"), record(1, "0"))
 	transact(t, transactional, kgo.TryAbort, record(1, "aborted"))
 	groups := []Group{{Name: "readers", Topics: []string{"orders"}}}
-	ctx := within(t, 20*time.Second)
+	ctx := within(t, patience)
 	require.NoError(t, tap.CatchUp(ctx))
 
 	lags, err := tap.Groups(ctx, groups)

@@ -41,7 +41,7 @@ func TestWALRecordsEveryCommittedChange(t *testing.T) {
 		"UPDATE docs SET n = 2",
 		"TRUNCATE items",
 	)
-	require.NoError(t, tap.CatchUp(within(t, 10*time.Second)))
+	require.NoError(t, tap.CatchUp(within(t, patience)))
 	require.NoError(t, tap.Close())
 	require.NoError(t, tap.Close(), "closing twice is harmless")
 
@@ -73,7 +73,7 @@ func TestWALOrdersByCommit(t *testing.T) {
 	p, j := startPostgres(t), newJournal(t)
 	p.prepare(t, itemsSQL)
 	tap := p.tap(t, j)
-	ctx := within(t, 10*time.Second)
+	ctx := within(t, patience)
 	early, err := p.connect(ctx, "shop")
 	require.NoError(t, err)
 	defer early.Close(ctx)
@@ -109,7 +109,7 @@ func TestWALVerify(t *testing.T) {
 		"INSERT INTO notes VALUES (1, 'x'), (1, 'x'), (2, 'yy')", "DELETE FROM notes WHERE n = 2",
 		"ALTER TABLE items ADD COLUMN later float8", "INSERT INTO items VALUES (9, 'after', 9, 0.1::float8 + 0.2::float8)",
 	)
-	probes, err := tap.Verify(within(t, 10*time.Second))
+	probes, err := tap.Verify(within(t, patience))
 	require.NoError(t, err)
 	named := byName(probes)
 	require.Len(t, named, 4, "%v", probes)
@@ -128,7 +128,7 @@ func TestWALVerify(t *testing.T) {
 	tap.mu.Lock()
 	tap.tables["notes"].add(history.Columns{"n": "1", "what": "x   ", "at": "2025-12-31 22:00:00.5+00"}, -1)
 	tap.mu.Unlock()
-	probes, err = tap.Verify(within(t, 10*time.Second))
+	probes, err = tap.Verify(within(t, patience))
 	require.NoError(t, err)
 	named = byName(probes)
 	assert.True(t, named["table shop.items"].OK)
@@ -144,7 +144,7 @@ func TestWALVerifyNeedsWholeOldRows(t *testing.T) {
 	p.prepare(t, "CREATE TABLE keyed (id int PRIMARY KEY, n int)", itemsSQL)
 	tap := p.tap(t, j)
 	p.exec(t, "INSERT INTO keyed VALUES (1, 1)", "UPDATE keyed SET n = 2", "INSERT INTO items VALUES (1, 'a', 1)", "DROP TABLE items")
-	probes, err := tap.Verify(within(t, 20*time.Second))
+	probes, err := tap.Verify(within(t, patience))
 	require.NoError(t, err)
 	named := byName(probes)
 	assert.False(t, named["table shop.keyed"].OK)
@@ -165,7 +165,7 @@ func TestWALVerifyWhileWritesGoOn(t *testing.T) {
 		awaitRows(t, tap, 500)
 		load.finish()
 	}()
-	probes, err := tap.Verify(within(t, 20*time.Second))
+	probes, err := tap.Verify(within(t, patience))
 	require.NoError(t, err)
 	assert.True(t, byName(probes)["table shop.items"].OK, "%+v", probes)
 	<-ended
@@ -179,7 +179,7 @@ func TestTapWALNeedsSlotAndPublication(t *testing.T) {
 		`no replication slot "none" in database shop`: {Slot: "none", Publication: "ordeal"},
 	} {
 		config.DSN, config.Recorder = p.dsn("shop"), j.Recorder
-		_, err := TapWAL(within(t, 10*time.Second), config)
+		_, err := TapWAL(within(t, patience), config)
 		assert.ErrorContains(t, err, want)
 	}
 }
@@ -224,7 +224,7 @@ func TestWALSurvivesCrashes(t *testing.T) {
 	}
 	awaitRows(t, tap, tap.recorded()+2000)
 	acked := load.finish()
-	ctx := within(t, 30*time.Second)
+	ctx := within(t, patience)
 	probes, err := tap.Verify(ctx)
 	require.NoError(t, err)
 	named := byName(probes)
@@ -259,13 +259,13 @@ func TestWALLetsTheServerStop(t *testing.T) {
 	go func() { p.stop(syscall.SIGINT); close(stopped) }()
 	select {
 	case <-stopped:
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("postgres does not stop while it is tapped")
 	}
 	assert.ErrorContains(t, tap.CatchUp(within(t, time.Second)), "write marker to shop")
 	p.start(t)
 	p.exec(t, "INSERT INTO items VALUES (2, 'b', 1)")
-	require.NoError(t, tap.CatchUp(within(t, 10*time.Second)))
+	require.NoError(t, tap.CatchUp(within(t, patience)))
 	assert.Len(t, j.rows(t), 2)
 }
 
@@ -278,6 +278,6 @@ func TestWALOfAPausedServer(t *testing.T) {
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.NoError(t, syscall.Kill(p.server.Process.Pid, syscall.SIGCONT))
 	p.exec(t, "INSERT INTO items VALUES (1, 'a', 1)")
-	require.NoError(t, tap.CatchUp(within(t, 10*time.Second)))
+	require.NoError(t, tap.CatchUp(within(t, patience)))
 	assert.Len(t, j.rows(t), 1)
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"encoding/xml"
 	"fmt"
+	"io"
 	"math"
 	"strings"
 	"testing"
@@ -181,14 +182,53 @@ func TestTellManyViolations(t *testing.T) {
 	require.Equal(t, 2, strings.Count(text, "✗ double-effect"))
 	require.Equal(t, 3, strings.Count(text, "✗ oversell"))
 	require.Contains(t, text, "oversell  sku sku-002\n    breaks")
-	const more = "and 997 more oversell: sku-000, sku-001, sku-002, sku-003, sku-004, sku-005, sku-006, sku-007, sku-008, … (all in report.json)"
+	const more = "and 997 more oversell on the same 3 SKUs and 497 others: sku-003, sku-004, sku-005, sku-006, sku-007, sku-008, sku-009, sku-010, sku-011, … (all in report.json)"
 	require.Contains(t, text, "  ✗ "+more+"\n")
 	require.NotContains(t, text, "more double-effect")
-	require.NotContains(t, text, "sku-009")
+	require.NotContains(t, text, "sku-012")
 
 	run := Run{Scenarios: []Scenario{s}}
 	require.Contains(t, written(t, WriteMarkdown, run), "| … | | | "+more+" |\n")
 	require.Contains(t, parseJUnit(t, run).Suites[0].Cases[1].Failure.Text, "\n"+more+"\n")
+}
+
+// What is not told is counted by anomaly and by subject, and no subject that was told is listed again.
+func TestMore(t *testing.T) {
+	tests := map[string]struct {
+		subjects []string
+		want     string
+	}{
+		"others only":    {[]string{"order 1", "order 2", "order 3", "order 4", "order 5", "order 5"}, "and 3 more x on 2 orders: 4, 5"},
+		"one other":      {[]string{"sku 1", "sku 2", "sku 3", "sku 4"}, "and 1 more x on 1 SKU: 4"},
+		"the same only":  {[]string{"sku 1", "sku 1", "sku 1"}, "and 2 more x on the same SKU"},
+		"two the same":   {[]string{"key 1", "key 2", "key 1", "key 2", "key 2"}, "and 3 more x on the same 2 keys"},
+		"both":           {[]string{"event 1", "event 2", "event 3", "event 1", "event 4"}, "and 2 more x on the same event and 1 other: 4"},
+		"different ones": {[]string{"order 1", "sku 2", "key 3", "order 4", "sku 5"}, "and 2 more x on 2 subjects: 4, 5"},
+		"no kind":        {[]string{"t/0", "t/1", "t/2", "t/3"}, "and 1 more x on 1 subject: t/3"},
+		"irregular":      {[]string{"process 1", "process 2", "process 3", "process 4", "process 5"}, "and 2 more x on 2 processes: 4, 5"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			anomalies := each(test.subjects, func(subject string) Anomaly { return Anomaly{Name: "x", Subject: subject} })
+			require.Equal(t, test.want+" (all in report.json)", byName(anomalies)[0].more())
+		})
+	}
+}
+
+// A system that did not start is not a failure of the harness, and leaves nothing else to say.
+func TestTellOfASystemThatDidNotStart(t *testing.T) {
+	s := broken()
+	s.NotStarted, s.Reasons = true, []string{"faults-bit: nothing to examine"}
+	require.Contains(t, Tell(s), "  ! the system did not start\n    start service stock")
+	require.Contains(t, Tell(s), "exit status 1\n  repeat:")
+	run := Run{Scenarios: []Scenario{s}}
+	require.Contains(t, written(t, WriteHTML, run), "<h3>The system did not start</h3>")
+	require.Contains(t, written(t, WriteMarkdown, run), "\nthe system did not start:\n")
+	require.Equal(t, "0 of 1 scenario passed, 1 could not be judged (the system of 1 did not start)", run.headline())
+	require.Equal(t, "system", parseJUnit(t, run).Suites[0].Cases[0].Error.Type)
+	for _, write := range []func(io.Writer, Run) error{WriteHTML, WriteMarkdown, WriteJUnit} {
+		require.NotContains(t, written(t, write, run), "harness failed")
+	}
 }
 
 // What cannot be judged because the harness failed would bury the failure.
@@ -197,6 +237,8 @@ func TestTellOfABrokenHarness(t *testing.T) {
 	for i := range 20 {
 		s.Reasons = append(s.Reasons, fmt.Sprintf("guarantee-%d: nothing to examine", i))
 	}
+	require.NotContains(t, Tell(s), "unknown:", "it never began")
+	s.Operations = 60
 	require.Contains(t, Tell(s), "exit status 1\n  ? unknown: see report.json for 20 reasons that came of it\n  repeat:")
 	s.Error = ""
 	require.Contains(t, Tell(s), "unknown: guarantee-19: nothing to examine")
