@@ -38,8 +38,8 @@ var shared struct {
 
 // Main runs the tests of a package that calls [Run]. Call it from TestMain: the test binary is also the
 // broker, the reaper and any of programs, each re-executed as a child process. When the tests are done
-// it stops what is left, writes the reports, and exits. Results are never taken from go test's cache,
-// which cannot see that a service's binary changed.
+// it stops what is left, writes the reports, and exits. The results of tests that called Run are never
+// taken from go test's cache, which cannot see that a service's binary changed.
 func Main(tests interface{ Run() int }, programs ...stack.Program) {
 	stack.Dispatch(programs...)
 	code := tests.Run()
