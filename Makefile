@@ -11,10 +11,11 @@ LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .PHONY: help
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
+# Static: services may run from it in containers of an empty base.
 bin/ordeal: FORCE
-	@$(GO) build -o $@ ./cmd/ordeal
+	@CGO_ENABLED=0 $(GO) build -o $@ ./cmd/ordeal
 
 .PHONY: FORCE
 FORCE:
@@ -57,10 +58,18 @@ bench: bin/ordeal ## Print the figures: start, environment, throughput, links, t
 guards: bin/ordeal ## Remove each guard: the predicted anomaly must be named
 	@scripts/guards
 
+.PHONY: parity
+parity: bin/ordeal ## Run the catalogue and every removed guard on both backends: none may differ without a reason
+	@scripts/parity
+
 .PHONY: twenty
 twenty: bin/ordeal ## Run the catalogue, or SCENARIO="…", N (20) times: every run must pass
 	@scripts/twenty $(N) $(SCENARIO)
 
+.PHONY: images
+images: ## Build the container images where no registry serves them (as root; cached)
+	@images/build
+
 .PHONY: clean
 clean: ## Remove what the other targets made
-	rm -rf bin $(OUT) twenty-report
+	rm -rf bin $(OUT) twenty-report parity-report

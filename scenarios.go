@@ -11,7 +11,7 @@ import (
 // test, so that the same scenarios run against every design and with guards removed.
 func Catalogue(system func(...Option) harness.System) []harness.Scenario {
 	const s = time.Second
-	return []harness.Scenario{
+	return append([]harness.Scenario{
 		{
 			Name:      "calm",
 			About:     "No fault at all: orders, client cancels and REST reservations, to know that the harness raises no false alarm.",
@@ -57,7 +57,7 @@ func Catalogue(system func(...Option) harness.System) []harness.Scenario {
 			Name:      "late-answer",
 			About:     "The stock service is cut from Kafka for longer than orders live: they expire, and its late answers must not bring them back.",
 			System:    system(),
-			Faults:    harness.Schedule{harness.During(500*time.Millisecond, orderTTL+1*s, faults.Stall("stock->kafka-1"))},
+			Faults:    harness.Schedule{harness.During(500*time.Millisecond, orderTTL+1*s, faults.Stall("stock->kafka-*"))},
 			Exercises: with("no-leaked-reservation", "compensation-bounded"),
 			Exposes:   []string{"cas-transition"},
 		},
@@ -124,7 +124,7 @@ func Catalogue(system func(...Option) harness.System) []harness.Scenario {
 			System: system(),
 			Faults: harness.Schedule{
 				harness.During(300*time.Millisecond, 2*s, faults.Latency("order->postgres", 20*time.Millisecond, 10*time.Millisecond)),
-				harness.During(300*time.Millisecond, 2*s, faults.Bandwidth("order->kafka-1", 2)),
+				harness.During(300*time.Millisecond, 2*s, faults.Bandwidth("order->kafka-*", 2)),
 			},
 		},
 		{
@@ -132,15 +132,15 @@ func Catalogue(system func(...Option) harness.System) []harness.Scenario {
 			About:  "One direction only: Kafka hears the services, they hear nothing back; then the other way round.",
 			System: system(),
 			Faults: harness.Schedule{
-				harness.During(300*time.Millisecond, 1500*time.Millisecond, faults.StallResponses("order->kafka-1")),
-				harness.During(2*s, 1500*time.Millisecond, faults.StallRequests("stock->kafka-1")),
+				harness.During(300*time.Millisecond, 1500*time.Millisecond, faults.StallResponses("order->kafka-*")),
+				harness.During(2*s, 1500*time.Millisecond, faults.StallRequests("stock->kafka-*")),
 			},
 		},
 		{
 			Name:   "cut-responses",
 			About:  "Kafka's answers to the order service break off after a few bytes, again and again: the surest maker of duplicate records.",
 			System: system(),
-			Faults: harness.Schedule{harness.During(300*time.Millisecond, 1500*time.Millisecond, faults.CutResponses("order->kafka-1", 600))},
+			Faults: harness.Schedule{harness.During(300*time.Millisecond, 1500*time.Millisecond, faults.CutResponses("order->kafka-*", 600))},
 		},
 		{
 			Name:     "resets",
@@ -148,7 +148,7 @@ func Catalogue(system func(...Option) harness.System) []harness.Scenario {
 			System:   system(),
 			Workload: harness.Checkout{NoKeepAlive: true},
 			Faults: harness.Schedule{
-				harness.During(400*time.Millisecond, 300*time.Millisecond, faults.Reset("order->postgres"), faults.Reset("stock->kafka-1")),
+				harness.During(400*time.Millisecond, 300*time.Millisecond, faults.Reset("order->postgres"), faults.Reset("stock->kafka-*")),
 				harness.During(900*time.Millisecond, 1*s, faults.SlowClose("client->order", 300*time.Millisecond)),
 			},
 		},
@@ -175,18 +175,18 @@ func Catalogue(system func(...Option) harness.System) []harness.Scenario {
 		},
 		{
 			Name:   "paused-at-commit",
-			About:  "A stock transaction's COMMIT is held and its database paused, then both go on; elsewhere the broker pauses with a Produce in its hands.",
+			About:  "A stock transaction's COMMIT is held and its database paused, then both go on; elsewhere Kafka pauses with a Produce in its hands.",
 			System: system(),
 			Faults: harness.Schedule{
 				harness.At(harness.CommitRequest("stock"), faults.Pause("postgres")).Forward(),
-				harness.At(harness.ProduceRequest("order"), faults.Pause("kafka-1")).After(2 * s).Forward(),
+				harness.At(harness.ProduceRequest("order"), faults.BrokerPause()).After(2 * s).Forward(),
 			},
 		},
 		{
 			Name:   "reset-at-produce-reply",
 			About:  "The acknowledgement of an event is held, its connection reset, and the event published again.",
 			System: system(),
-			Faults: harness.Schedule{harness.At(harness.ProduceReply("stock"), faults.Reset("stock->kafka-1"))},
+			Faults: harness.Schedule{harness.At(harness.ProduceReply("stock"), faults.Reset("stock->kafka-*"))},
 		},
 		{
 			Name:   "killed-with-the-answer",
@@ -234,7 +234,7 @@ func Catalogue(system func(...Option) harness.System) []harness.Scenario {
 			About:  "Two order and two stock replicas share their outboxes: one of the relays is slow, another's process is killed.",
 			System: system(OrderReplicas(2), StockReplicas(2)),
 			Faults: harness.Schedule{
-				harness.During(200*time.Millisecond, 2500*time.Millisecond, faults.Latency("order-1->kafka-1", 30*time.Millisecond, 20*time.Millisecond)),
+				harness.During(200*time.Millisecond, 2500*time.Millisecond, faults.Latency("order-1->kafka-*", 30*time.Millisecond, 20*time.Millisecond)),
 				harness.During(800*time.Millisecond, 1500*time.Millisecond, faults.Kill("order-2")),
 			},
 		},
@@ -243,12 +243,12 @@ func Catalogue(system func(...Option) harness.System) []harness.Scenario {
 			About:  "The stock service is killed while Kafka is slow, and the order service loses its stock service.",
 			System: system(),
 			Faults: harness.Schedule{
-				harness.During(300*time.Millisecond, 3*s, faults.Latency("stock->kafka-1", 40*time.Millisecond, 20*time.Millisecond)),
+				harness.During(300*time.Millisecond, 3*s, faults.Latency("stock->kafka-*", 40*time.Millisecond, 20*time.Millisecond)),
 				harness.During(800*time.Millisecond, 1*s, faults.Kill("stock")),
 				harness.During(400*time.Millisecond, 1*s, faults.Down("order->stock")),
 			},
 		},
-	}
+	}, clusterScenarios(system)...)
 }
 
 // with adds guarantees to those that every run must exercise.

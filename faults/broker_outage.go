@@ -9,7 +9,7 @@ type brokers struct{}
 
 func (brokers) Target() string { return "kafka" }
 
-func (brokers) Validate(t harness.Topology) error { return t.CheckNode("kafka-1") }
+func (brokers) Validate(t harness.Topology) error { return t.CheckKafka() }
 
 type brokerOutage struct{ brokers }
 

@@ -36,7 +36,8 @@ type Kind struct {
 	Name string
 	// About says what it breaks, and Evidence which effect proves that it did.
 	About, Evidence string
-	// Target says what it is aimed at: "link", "process", "topic", "service", "database".
+	// Target says what it is aimed at: "link", "process", "topic", "partition", "service", "database". Those on
+	// "brokers" need no name.
 	Target string
 	// New makes the fault with its usual settings.
 	New func(target string) harness.Fault
@@ -59,11 +60,23 @@ func Kinds() []Kind {
 		{"pause", "stops a process (SIGSTOP), and continues it on heal", "its links carried not one message from it for 200 ms or more, with client operations in flight, and with messages asking it or some that it sent earlier in the run", "process", Pause},
 		{"broker-outage", "stops all brokers until heal", "of every broker: exit on request; a connection of its links that it ended, or that could not reach it; client operations in flight from then on", "brokers", func(string) harness.Fault { return BrokerOutage() }},
 		{"broker-crash", "kills all brokers (SIGKILL) and starts them at once", "of every broker: as of a kill", "brokers", func(string) harness.Fault { return BrokerCrash() }},
+		{"broker-pause", "stops all brokers (SIGSTOP), and continues them on heal", "of every broker: as of a pause", "brokers", func(string) harness.Fault { return BrokerPause() }},
 		{"postgres-crash", "kills a Postgres server with all its backends, and lets it recover on heal", "as of a kill", "process", PostgresCrash},
 		{"terminate-backends", "terminates the service's backends, once", "connections to its server told SQLSTATE 57P01, at the tap", "database", TerminateBackends},
 		{"row-lock", "holds the lock of a SKU's stock row", "backends that pg_blocking_pids names as waiting for the lock's holder", "SKU", func(sku string) harness.Fault { return RowLock("stock", "stock", "product_id", sku) }},
 		{"redeliver", "rewinds a service's consumer group over records it has handled", "offsets went back, and records delivered to its replicas before were delivered again", "service", func(s string) harness.Fault { return Redeliver(s, 20) }},
 		{"duplicate", "appends copies of a topic's last records", "an appended copy delivered to a consumer, by its offset", "topic", func(t string) harness.Fault { return Duplicate(t, 10) }},
+		{"leader-kill", "kills the leader of a partition (SIGKILL), and starts it again on heal", "as of a kill; then another broker leads the partition", "partition", LeaderKill},
+		{"leader-pause", "stops the leader of a partition (SIGSTOP), and continues it on heal", "as of a pause; then another broker leads the partition", "partition", LeaderPause},
+		{"leader-restart", "ends the leader of a partition (SIGTERM), and starts it again on heal", "as of a terminate; then another broker leads the partition", "partition", LeaderRestart},
+		{"unclean-restart", "kills the leader of a partition (SIGKILL) and starts it at once", "as of a kill, and ready again", "partition", UncleanRestart},
+		{"controller-kill", "kills the broker that leads the controllers' quorum, and starts it again on heal", "as of a kill; then another broker is the controller", "brokers", func(string) harness.Fault { return ControllerKill() }},
+		{"coordinator-kill", "kills the broker that coordinates a service's consumer group, and starts it again on heal", "as of a kill; then another broker coordinates the group", "service", CoordinatorKill},
+		{"majority-kill", "kills the controller and another of three brokers, and starts them again on heal", "as of a kill, of both; no broker names a controller; Produce requests at the taps, none of them acknowledged", "brokers", func(string) harness.Fault { return MajorityKill() }},
+		{"isolate", "cuts a broker, kafka-2 or leader:order-events/0, from the other brokers but not from clients", "more answers of it at the taps than connections, all after the cut; another broker leads what it led", "broker", Isolate},
+		{"elect", "moves the lead of a topic's partitions to other brokers by preferred election, once", "other brokers lead the partitions; client operations in flight from then on", "topic", Elect},
+		{"min-isr", "makes a topic demand all replicas in sync and kills the last broker; undoes both on heal", "as of a kill; Produce refused with NOT_ENOUGH_REPLICAS (or _AFTER_APPEND) at a tap", "topic", MinISR},
+		{"rolling-restart", "restarts the brokers in good order, one after the other, each when all replicas are in sync", "of every broker: as of a terminate; all replicas in sync after each", "brokers", func(string) harness.Fault { return RollingRestart() }},
 		{"poison", "appends a record that cannot be decoded", "the record delivered to a consumer, by its offset", "topic", Poison},
 	}
 	sort.Slice(kinds, func(i, j int) bool { return kinds[i].Name < kinds[j].Name })

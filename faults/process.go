@@ -3,6 +3,7 @@ package faults
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/ordeal-chaos/ordeal/harness"
 	"github.com/ordeal-chaos/ordeal/harness/history"
@@ -67,10 +68,15 @@ func (e *exit) Heal(ctx context.Context) error {
 
 // Evidence demands of every process its exit and the loss of a connection at the taps, and operations in flight.
 func (e *exit) Evidence() harness.Evidence {
-	exited := map[string]history.Process{}
+	exited, again := map[string]history.Process{}, map[string]string{}
+	ends := map[string]time.Duration{}
 	for _, event := range e.events() {
-		if p := event.Process; p != nil && p.State == history.Exited && e.counts(*p) {
-			exited[p.Name] = *p
+		switch p := event.Process; {
+		case p == nil:
+		case p.State == history.Exited && e.counts(*p):
+			exited[p.Name], ends[p.Name] = *p, event.At
+		case p.State == history.Ready && e.atOnce:
+			again[p.Name] = fmt.Sprintf(" and was ready again %v later", milliseconds(event.At-ends[p.Name]))
 		}
 	}
 	operations := e.overlap()
@@ -82,8 +88,8 @@ func (e *exit) Evidence() harness.Evidence {
 		}
 		ended, unreachable := e.links[node.Name()].lost()
 		all.Bit = all.Bit && ended+unreachable > 0
-		all.Effect += fmt.Sprintf("%s, pid %d, exited (%s), which ended %d connections, and %d more could not reach it; ",
-			p.Name, p.PID, ending(p), ended, unreachable)
+		all.Effect += fmt.Sprintf("%s, pid %d, exited (%s)%s, which ended %d connections, and %d more could not reach it; ",
+			p.Name, p.PID, ending(p), again[p.Name], ended, unreachable)
 	}
 	all.Effect += fmt.Sprintf("%d client operations were in flight from then on", operations)
 	return all

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/ordeal-chaos/ordeal/harness/history"
@@ -54,7 +52,7 @@ func (x *experiment) drain(ctx context.Context) error {
 func (x *experiment) ownExits() []history.Probe {
 	var probes []history.Probe
 	for _, exit := range x.stack.UnexpectedExits() {
-		if slices.ContainsFunc(x.services, func(p *stack.Process) bool { return p.Name() == exit.Name }) {
+		if slices.ContainsFunc(x.services, func(p stack.Node) bool { return p.Name() == exit.Name }) {
 			continue
 		}
 		probes = append(probes, history.Probe{
@@ -114,55 +112,4 @@ func (x *experiment) groups() []observe.Group {
 		}
 	}
 	return groups
-}
-
-// bypass compares the connections that each server accepted with those that links to it and observers
-// made, port by port and each as often as it was used.
-func (x *experiment) bypass() ([]history.Probe, error) {
-	type server interface {
-		Name() string
-		Peers() ([]int, error)
-	}
-	servers := map[string]server{}
-	for _, d := range x.scenario.System.Databases {
-		postgres := x.stack.Postgres(d.Name)
-		servers[postgres.Name()] = postgres
-	}
-	for _, broker := range x.stack.Brokers() {
-		servers[broker.Name()] = broker
-	}
-	var probes []history.Probe
-	var errs []error
-	for _, name := range slices.Sorted(maps.Keys(servers)) {
-		peers, err := servers[name].Peers()
-		if err != nil {
-			errs = append(errs, fmt.Errorf("list peers of %s: %w", name, err))
-			continue
-		}
-		accepted := map[int]int{}
-		var strangers []string
-		for _, port := range peers {
-			accepted[port]++
-			if accepted[port] > x.dialled(name, port) {
-				strangers = append(strangers, fmt.Sprintf("127.0.0.1:%d", port))
-			}
-		}
-		probes = append(probes, history.Probe{
-			Name: history.ProbeBypass, Subject: name, OK: len(strangers) == 0 && len(peers) > 0,
-			Numbers: map[string]int64{"peers": int64(len(peers)), "strangers": int64(len(strangers))},
-			Detail:  strings.Join(strangers, ", "),
-		})
-	}
-	return probes, errors.Join(errs...)
-}
-
-// dialled counts the connections from a local port that links to the server and observers made.
-func (x *experiment) dialled(server string, port int) int {
-	uses := x.stack.Observers().Uses(port)
-	for name, open := range x.links {
-		if strings.HasSuffix(name, "->"+server) {
-			uses += open.Uses(port)
-		}
-	}
-	return uses
 }

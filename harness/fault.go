@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/ordeal-chaos/ordeal/harness/history"
 	"github.com/ordeal-chaos/ordeal/harness/link"
@@ -75,20 +76,24 @@ func (e *Env) Links(pattern string) []*link.Link {
 // Node returns the process of that name, or nil.
 func (e *Env) Node(name string) stack.Node { return e.nodes[name] }
 
-// Revive starts the processes that do not run, one after the other. Two faults may have ended the same
-// process: the first to heal starts it.
+// Revive starts the processes that do not run, all at once: a broker is ready only when most of its cluster is. Two
+// faults may have ended the same process: the first to heal starts it.
 func (e *Env) Revive(ctx context.Context, nodes []stack.Node) error {
 	e.reviving.Lock()
 	defer e.reviving.Unlock()
-	for _, node := range nodes {
-		if node.Alive() {
-			continue
-		}
-		if err := node.Start(ctx); err != nil {
-			return err
-		}
+	var group errgroup.Group
+	if !e.Topology.BrokersApart {
+		group.SetLimit(1) // where all brokers are one process, the first to start is all of them
 	}
-	return nil
+	for _, node := range nodes {
+		group.Go(func() error {
+			if node.Alive() {
+				return nil
+			}
+			return node.Start(ctx)
+		})
+	}
+	return group.Wait()
 }
 
 // Replicas returns the processes of a service.

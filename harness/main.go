@@ -20,10 +20,11 @@ import (
 	"github.com/ordeal-chaos/ordeal/harness/stack"
 )
 
-// Environment variables that [Run] reads.
+// Environment variables that [Run] reads, beside those that choose what to run on: see [stack.ChoiceFromEnv].
 const (
-	OutEnv  = "ORDEAL_OUT"  // folder for run folders and reports; default "ordeal-report" beside the test
-	SeedEnv = "ORDEAL_SEED" // repeats a run
+	OutEnv     = "ORDEAL_OUT"     // folder for run folders and reports; default "ordeal-report" beside the test
+	SeedEnv    = "ORDEAL_SEED"    // repeats a run
+	BrokersEnv = "ORDEAL_BROKERS" // Kafka brokers of each scenario, 1 or 3; default 1
 )
 
 // shared is the backend and the results of all calls of Run in one test binary.
@@ -50,29 +51,37 @@ func Main(tests interface{ Run() int }, programs ...stack.Program) {
 	os.Exit(code)
 }
 
-// Run carries out one scenario on the embedded backend, from a test. TestMain must call [Main].
+// Run carries out one scenario from a test, on the embedded backend unless the environment chooses another
+// ([stack.ChoiceFromEnv]). TestMain must call [Main].
 func Run(ctx context.Context, scenario Scenario) Result {
 	if scenario.Test == "" {
 		scenario.Test = callingTest()
 	}
-	shared.once.Do(func() { shared.runner, shared.err = newShared(ctx) })
-	if shared.err != nil {
-		return Result{Scenario: scenario.withDefaults(), Error: shared.err}
+	runner, err := SharedRunner(ctx)
+	if err != nil {
+		return Result{Scenario: scenario.withDefaults(), Error: err}
 	}
-	result := shared.runner.Run(ctx, scenario)
+	result := runner.Run(ctx, scenario)
 	shared.mu.Lock()
 	defer shared.mu.Unlock()
 	shared.results = append(shared.results, result)
 	return result
 }
 
-// SharedBackend is the backend that [Run] uses, for a test that needs a [Runner] of its own.
-func SharedBackend(ctx context.Context) (stack.Backend, error) {
+// SharedRunner is the runner that [Run] uses: a test that needs a [Runner] of its own takes the backend, the
+// brokers and the seed from it.
+func SharedRunner(ctx context.Context) (*Runner, error) {
 	shared.once.Do(func() { shared.runner, shared.err = newShared(ctx) })
-	if shared.err != nil {
-		return nil, shared.err
+	return shared.runner, shared.err
+}
+
+// SharedBackend is the backend that [Run] uses.
+func SharedBackend(ctx context.Context) (stack.Backend, error) {
+	runner, err := SharedRunner(ctx)
+	if err != nil {
+		return nil, err
 	}
-	return shared.runner.Backend, nil
+	return runner.Backend, nil
 }
 
 // callingTest finds the name of the Test function that called Run; empty when there is none.
@@ -114,6 +123,10 @@ func newShared(ctx context.Context) (*Runner, error) {
 			return nil, fmt.Errorf("%w: %s=%q is no number", ErrUsage, SeedEnv, text)
 		}
 	}
+	choice, brokers, err := stackFromEnv()
+	if err != nil {
+		return nil, err
+	}
 	out, err := outFolder()
 	if err != nil {
 		return nil, err
@@ -128,13 +141,69 @@ func newShared(ctx context.Context) (*Runner, error) {
 		}
 	}
 	// The backend outlives the test that came first: its end is finish, not that test's context.
-	backend, err := stack.NewEmbedded(context.WithoutCancel(ctx), stack.EmbeddedConfig{})
+	backend, err := stack.Open(context.WithoutCancel(ctx), choice)
 	if err != nil {
-		return nil, fmt.Errorf("start embedded backend: %w", err)
+		return nil, fmt.Errorf("start backend: %w", err)
 	}
-	return &Runner{Backend: backend, Out: out, Seed: seed, Repeat: func(s Scenario) string {
-		return fmt.Sprintf("%s=%d go test -run '%s' .", SeedEnv, seed, pattern(s.Test))
+	settings := settingsInForce(backend.Name(), seed)
+	return &Runner{Backend: backend, Brokers: brokers, Out: out, Seed: seed, Repeat: func(s Scenario) string {
+		return fmt.Sprintf("%s go test -run '%s' .", settings, pattern(s.Test))
 	}}, nil
+}
+
+// stackFromEnv is what the environment says of the stack. An error wraps [ErrUsage].
+func stackFromEnv() (stack.Choice, int, error) {
+	choice, err := stack.ChoiceFromEnv()
+	if err != nil {
+		return choice, 0, fmt.Errorf("%w: %w", ErrUsage, err)
+	}
+	// Containers take their time, and an automatic choice must be known.
+	if choice.Backend != "embedded" {
+		choice.Log = func(line string) { fmt.Fprintln(os.Stderr, "ordeal:", line) }
+	}
+	brokers, err := BrokersFromEnv()
+	return choice, brokers, err
+}
+
+// BrokersFromEnv is the number of Kafka brokers that the environment asks for, 1 where it says nothing. An
+// error wraps [ErrUsage].
+func BrokersFromEnv() (int, error) {
+	switch text := os.Getenv(BrokersEnv); text {
+	case "", "1":
+		return 1, nil
+	case "3":
+		return 3, nil
+	default:
+		return 0, fmt.Errorf("%w: %s=%q: there can be 1 or 3 brokers", ErrUsage, BrokersEnv, text)
+	}
+}
+
+// settingsInForce are the assignments, as a shell takes them, that make go test run the same again: the seed,
+// and all that the environment says of the stack. What was chosen automatically is named.
+func settingsInForce(backend string, seed uint64) string {
+	words := []string{fmt.Sprintf("%s=%d", SeedEnv, seed)}
+	for _, name := range []string{
+		stack.BackendEnv, BrokersEnv, stack.KafkaImageEnv, stack.PostgresImageEnv, stack.KafkaProfileEnv, stack.ServicesEnv,
+	} {
+		value := os.Getenv(name)
+		if value != "" && name == stack.BackendEnv {
+			value = backend
+		}
+		if value != "" {
+			words = append(words, name+"="+shellWord(value))
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+var plainWord = regexp.MustCompile(`^[\w./:@%+,-]+$`)
+
+// shellWord is the text as a shell takes it for one word.
+func shellWord(text string) string {
+	if plainWord.MatchString(text) {
+		return text
+	}
+	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }
 
 // NewSeed returns a seed that people can type: six digits.

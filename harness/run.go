@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,8 @@ import (
 // Runner runs scenarios on one backend. Backend and Out are required. It is safe for concurrent use.
 type Runner struct {
 	Backend stack.Backend
+	// Brokers is how many Kafka brokers each scenario gets, 1 or 3; 0 means 1.
+	Brokers int
 	// Out is the folder that gets one run folder per scenario: history.jsonl and logs/.
 	Out string
 	// Seed repeats the workload and the schedule's choices.
@@ -110,13 +113,30 @@ func (r *Runner) Run(ctx context.Context, scenario Scenario) Result {
 	}
 	result.History = filepath.Join(result.Dir, "history.jsonl")
 	r.tell(Update{Scenario: scenario.Name}) // its stack takes a while
-	result.Error = scenario.Validate()
+	result.Error = r.Validate(scenario)
 	if result.Error == nil {
 		result.Error = r.carryOut(ctx, scenario, &result)
 	}
 	result.Seconds = time.Since(began).Seconds()
 	r.tell(Update{Scenario: scenario.Name, Phase: history.End, Operations: result.Operations, Acknowledged: result.Acknowledged, Result: &result})
 	return result
+}
+
+// Validate says what is wrong with the scenario on the runner's backend and brokers, as [Scenario.Validate].
+func (r *Runner) Validate(scenario Scenario) error {
+	if brokers := r.brokers(); brokers != 1 && brokers != 3 {
+		return fmt.Errorf("%w: %d brokers: there can be one or three", ErrUsage, brokers)
+	}
+	return scenario.Validate(r.capabilities(), r.brokers())
+}
+
+func (r *Runner) brokers() int { return cmp.Or(r.Brokers, 1) }
+
+func (r *Runner) capabilities() stack.Capabilities {
+	if r.Backend == nil {
+		return stack.Capabilities{}
+	}
+	return r.Backend.Capabilities()
 }
 
 // recoveries is how many fresh orders must be acknowledged after heal.
@@ -132,7 +152,10 @@ func firstLine(err error) string {
 
 // carryOut makes the experiment, runs it, and judges what it saved.
 func (r *Runner) carryOut(ctx context.Context, scenario Scenario, result *Result) error {
-	x := &experiment{runner: r, scenario: scenario, dir: result.Dir, began: time.Now(), log: &eventLog{}}
+	x := &experiment{
+		runner: r, scenario: scenario, topology: scenario.topology(r.capabilities(), r.brokers()),
+		dir: result.Dir, began: time.Now(), log: &eventLog{},
+	}
 	err := x.open(ctx, result)
 	if err != nil {
 		err = fmt.Errorf("%w: %w", ErrStack, err)
@@ -172,6 +195,7 @@ func (r *Runner) tell(u Update) {
 type experiment struct {
 	runner   *Runner
 	scenario Scenario
+	topology Topology
 	dir      string
 	began    time.Time
 
@@ -182,7 +206,7 @@ type experiment struct {
 	learnt   *wire.Topics // topic ids, shared by all Kafka links
 	mu       sync.Mutex   // guards nodes and services while they start
 	nodes    map[string]stack.Node
-	services []*stack.Process
+	services []stack.Node
 	wal      []*observe.WAL
 	topics   *observe.Topics
 	traffic  *traffic
@@ -222,7 +246,7 @@ func (x *experiment) open(ctx context.Context, result *Result) error {
 	recorder.Watch(x.news)
 	x.stack, err = backend.New(ctx, stack.Options{
 		Dir: x.dir, Databases: s.System.Databases, SeparatePostgres: s.SeparatePostgres,
-		Brokers: len(s.brokers()), Topics: s.System.Topics, Direct: x.runner.Direct,
+		Brokers: len(x.topology.Brokers), Topics: s.System.Topics, Direct: x.runner.Direct,
 		Record: func(p history.Process) { recorder.Append(history.Event{Process: &p}) },
 	})
 	if err != nil {
@@ -238,7 +262,7 @@ func (x *experiment) open(ctx context.Context, result *Result) error {
 		return err
 	}
 	x.env = &Env{
-		Topology: s.topology(), links: x.links, nodes: x.nodes, stack: x.stack, recorder: recorder, log: x.log,
+		Topology: x.topology, links: x.links, nodes: x.nodes, stack: x.stack, recorder: recorder, log: x.log,
 		traffic: x.traffic, random: x.random("schedule"),
 	}
 	return nil

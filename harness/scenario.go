@@ -31,6 +31,9 @@ type Scenario struct {
 	// SeparatePostgres gives each database a server of its own ("postgres-order"), so that one can
 	// crash alone. Else all share "postgres".
 	SeparatePostgres bool
+	// Brokers is 3 where the scenario needs three brokers, each a machine of its own; 0 where it runs on
+	// whatever the [Runner] has.
+	Brokers int
 	// Test is the name of the go test that runs this, t.Name(), for the command that repeats it. [Run]
 	// finds the name of the test function by itself, but not that of a subtest.
 	Test string
@@ -106,8 +109,8 @@ type Statement struct {
 var EveryRun = []string{
 	"stock-never-negative", "stock-conserved", "confirmed-orders-deducted-once", "legal-transitions", "orders-end",
 	"effects-at-most-once", "no-phantom-event", "no-lost-event", "consumed-records-handled", "acknowledged-is-durable",
-	"per-key-order", "converges", "answers-hold", "events-match-rows", "log-sound", "published-after-commit",
-	"serves-again", "services-stay-up", "effects-with-inbox", "offset-after-effects",
+	"acknowledged-records-survive", "per-key-order", "converges", "answers-hold", "events-match-rows", "log-sound",
+	"published-after-commit", "serves-again", "services-stay-up", "effects-with-inbox", "offset-after-effects",
 }
 
 // Checkout is the workload: clients that place orders, some cancelled, and, if asked, reserve stock
@@ -184,11 +187,24 @@ func (s Scenario) withDefaults() Scenario {
 	return s
 }
 
-// Validate says what is wrong with the scenario, before anything starts. It wraps [ErrUsage].
-func (s Scenario) Validate() error {
-	s = s.withDefaults()
+// Fits says whether a backend with these capabilities has what the scenario needs, on so many brokers.
+func (s Scenario) Fits(on stack.Capabilities, brokers int) bool {
+	return s.Brokers <= 1 || s.Brokers <= brokers && on.BrokersApart
+}
+
+// Validate says what is wrong with the scenario, before anything starts. It depends on what the backend
+// can break and on the number of brokers, 0 meaning 1. The error wraps [ErrUsage].
+func (s Scenario) Validate(on stack.Capabilities, brokers int) error {
+	s, brokers = s.withDefaults(), max(brokers, 1)
 	var problems []error
 	add := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
+	switch {
+	case s.Brokers != 0 && s.Brokers != 3:
+		add("it needs %d brokers; there can be three, or 0 for any number", s.Brokers)
+	case !s.Fits(on, brokers):
+		// Its faults would say the same, one by one.
+		return fmt.Errorf("%w: scenario %q %w", ErrUsage, s.Name, errNeedsThree)
+	}
 	if s.Name == "" {
 		add("it has no name")
 	}
@@ -249,7 +265,7 @@ func (s Scenario) Validate() error {
 			add("it must exercise guarantee %q, which it does not judge", name)
 		}
 	}
-	topology := s.topology()
+	topology := s.topology(on, brokers)
 	for _, step := range s.Faults {
 		problems = append(problems, step.validate(topology)...)
 	}

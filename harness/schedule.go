@@ -19,6 +19,7 @@ type Schedule []Step
 // Step is one entry of a schedule, made by [During] or [At].
 type Step struct {
 	after, length time.Duration
+	patience      time.Duration // 0 means Patience
 	point         *Point
 	forward       bool
 	faults        []Fault
@@ -43,10 +44,14 @@ func (s Step) For(length time.Duration) Step { s.length = length; return s }
 // After sets how long after the baseline the step begins.
 func (s Step) After(after time.Duration) Step { s.after = after; return s }
 
+// Patient sets how much longer than its length the step lasts, at most, until its faults have bitten, instead of
+// [Patience]: a cluster takes its time to elect a leader.
+func (s Step) Patient(most time.Duration) Step { s.patience = most; return s }
+
 // Forward lets the held message go on after the faults were injected, instead of dropping it.
 func (s Step) Forward() Step { s.forward = true; return s }
 
-// Patience is how much longer a fault stays than its schedule says, to bite.
+// Patience is how much longer a fault stays than its schedule says, to bite, where [Step.Patient] says nothing else.
 const Patience = 4 * time.Second
 
 // healTimeout bounds each heal, which runs even when the experiment was cancelled.
@@ -167,24 +172,51 @@ func forwarded(held *link.Hold, point Point) error {
 	return nil
 }
 
-// catch holds the message that point names, of an order placed for it.
+// catch holds the message that point names, of an order placed for it, on whichever of the point's links it
+// comes by. Only the first is held: what another link has caught by then is forwarded.
 func (p *player) catch(ctx context.Context, point Point) (*link.Hold, error) {
-	target := p.env.Links(point.link())[0]
 	marked := p.env.traffic.mark()
-	hold := target.Hold(point.match(marked))
+	var holds []*link.Hold
+	for _, on := range p.env.Links(point.link()) {
+		holds = append(holds, on.Hold(point.match(marked)))
+	}
 	p.env.traffic.placeMarked(marked)
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	select {
-	case <-hold.Caught():
+	if hold := first(ctx, holds); hold != nil {
 		return hold, nil
-	case <-ctx.Done():
-		hold.Cancel()
-		return nil, fmt.Errorf("await %s of order %s on %s: %w", point, marked.name(), target.Name(), ctx.Err())
 	}
+	return nil, fmt.Errorf("await %s of order %s on %s: %w", point, marked.name(), point.link(), ctx.Err())
 }
 
-// window keeps the faults in place for the step's length, and up to Patience longer until all bit.
+// first waits for the first of the holds to catch its message, and cancels the others. It returns nil, with
+// all cancelled, when the context ends before.
+func first(ctx context.Context, holds []*link.Hold) *link.Hold {
+	caught := make(chan *link.Hold, len(holds))
+	var waiting sync.WaitGroup
+	for _, hold := range holds {
+		// Ends with the hold: every one is cancelled below, but for the winner, which has caught.
+		waiting.Go(func() {
+			if _, ok := <-hold.Caught(); ok {
+				caught <- hold
+			}
+		})
+	}
+	var winner *link.Hold
+	select {
+	case winner = <-caught:
+	case <-ctx.Done():
+	}
+	for _, hold := range holds {
+		if hold != winner {
+			hold.Cancel()
+		}
+	}
+	waiting.Wait()
+	return winner
+}
+
+// window keeps the faults in place for the step's length, and as much longer as it has patience until all bit.
 func (p *player) window(ctx context.Context, step Step, injections []*injection) error {
 	if err := sleep(ctx, step.length); err != nil {
 		return err
@@ -192,7 +224,7 @@ func (p *player) window(ctx context.Context, step Step, injections []*injection)
 	if p.control {
 		return nil
 	}
-	patience, cancel := context.WithTimeout(ctx, Patience)
+	patience, cancel := context.WithTimeout(ctx, cmp.Or(step.patience, Patience))
 	defer cancel()
 	for _, in := range injections {
 		if in.err != nil {

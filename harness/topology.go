@@ -1,22 +1,31 @@
 package harness
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"path"
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
+
+	"github.com/ordeal-chaos/ordeal/harness/stack"
 )
 
 // Topology names all that a fault can be aimed at in a scenario.
 type Topology struct {
-	Links     []string            // "order->postgres"
-	Nodes     []string            // processes: "stock-2", "postgres", "kafka-1"
-	Replicas  map[string][]string // service → its replicas
-	Topics    []string
-	Databases map[string]string  // database → node of its server
-	Services  map[string]Service // by name
+	Links      []string            // "order->postgres"
+	Nodes      []string            // processes: "stock-2", "postgres", "kafka-1"
+	Replicas   map[string][]string // service → its replicas
+	Topics     []string
+	Partitions map[string]int32   // of each topic
+	Databases  map[string]string  // database → node of its server
+	Services   map[string]Service // by name
+	Brokers    []string           // those of Nodes that are Kafka brokers
+	// BrokersApart says that a fault can hit one of several brokers alone.
+	BrokersApart bool
 }
 
 // Match returns the links that pattern names; * stands for any characters: "stock-*->postgres".
@@ -39,8 +48,11 @@ func (t Topology) CheckLink(pattern string) error {
 	return fmt.Errorf("no link %q here; nearest: %s", pattern, strings.Join(Nearest(pattern, t.Links, 4), ", "))
 }
 
-// CheckNode says whether name is a process; the error lists the nearest names.
+// CheckNode says whether name is a process that can be hit alone; the error lists the nearest names.
 func (t Topology) CheckNode(name string) error {
+	if slices.Contains(t.Brokers, name) {
+		return t.CheckBroker(name)
+	}
 	if slices.Contains(t.Nodes, name) {
 		return nil
 	}
@@ -71,8 +83,55 @@ func (t Topology) CheckTopic(name string) error {
 	return fmt.Errorf("no topic %q here; nearest: %s", name, strings.Join(Nearest(name, t.Topics, 4), ", "))
 }
 
-func (s Scenario) topology() Topology {
-	t := Topology{Replicas: map[string][]string{}, Databases: map[string]string{}, Services: map[string]Service{}}
+// CheckPartition says whether name is a partition of a topic, "order-events/0".
+func (t Topology) CheckPartition(name string) error {
+	topic, text, found := strings.Cut(name, "/")
+	if err := t.CheckTopic(topic); err != nil {
+		return err
+	}
+	number, err := strconv.ParseInt(text, 10, 32)
+	if !found || err != nil || number < 0 || int32(number) >= t.Partitions[topic] {
+		return fmt.Errorf("no partition %q here: %s has %s/0 to %s/%d", name, topic, topic, topic, t.Partitions[topic]-1)
+	}
+	return nil
+}
+
+// CheckKafka says whether there is a broker at all.
+func (t Topology) CheckKafka() error {
+	if len(t.Brokers) > 0 {
+		return nil
+	}
+	return errors.New("no Kafka broker here: the system has no topics")
+}
+
+// CheckBroker says whether name is a broker that can be hit alone. An only one can be, on every backend.
+func (t Topology) CheckBroker(name string) error {
+	switch {
+	case !slices.Contains(t.Brokers, name):
+		return fmt.Errorf("no broker %q here; brokers: %s", name, cmp.Or(strings.Join(t.Brokers, ", "), "none"))
+	case len(t.Brokers) > 1 && !t.BrokersApart:
+		return fmt.Errorf("%s cannot be hit alone: on this backend all %d brokers share one process; run it with --backend containers",
+			name, len(t.Brokers))
+	}
+	return nil
+}
+
+// CheckApart says whether there are three brokers, of which one can be hit alone while the others go on.
+func (t Topology) CheckApart() error {
+	if len(t.Brokers) >= 3 && t.BrokersApart {
+		return nil
+	}
+	return errNeedsThree
+}
+
+var errNeedsThree = errors.New("needs three separate brokers: run it with --backend containers --brokers 3")
+
+// topology is what the scenario consists of on so many brokers.
+func (s Scenario) topology(on stack.Capabilities, brokers int) Topology {
+	t := Topology{
+		Replicas: map[string][]string{}, Databases: map[string]string{}, Services: map[string]Service{},
+		Partitions: map[string]int32{}, Brokers: s.brokers(brokers), BrokersApart: on.BrokersApart,
+	}
 	for _, d := range s.System.Databases {
 		server := "postgres"
 		if s.SeparatePostgres {
@@ -83,8 +142,7 @@ func (s Scenario) topology() Topology {
 			t.Nodes = append(t.Nodes, server)
 		}
 	}
-	brokers := s.brokers()
-	t.Nodes = append(t.Nodes, brokers...)
+	t.Nodes = append(t.Nodes, t.Brokers...)
 	for _, service := range s.System.Services {
 		t.Replicas[service.Name] = service.replicas()
 		t.Nodes = append(t.Nodes, service.replicas()...)
@@ -96,7 +154,7 @@ func (s Scenario) topology() Topology {
 			if service.Database != "" {
 				t.Links = append(t.Links, replica+"->"+t.Databases[service.Database])
 			}
-			for _, broker := range brokers {
+			for _, broker := range t.Brokers {
 				t.Links = append(t.Links, replica+"->"+broker)
 			}
 			for _, peer := range service.Calls {
@@ -108,15 +166,20 @@ func (s Scenario) topology() Topology {
 	}
 	for _, topic := range s.System.Topics {
 		t.Topics = append(t.Topics, topic.Name)
+		t.Partitions[topic.Name] = topic.Partitions
 	}
 	return t
 }
 
-func (s Scenario) brokers() []string {
-	if len(s.System.Topics) == 0 {
-		return nil
+// brokers names the brokers, of which there are none where there are no topics.
+func (s Scenario) brokers(n int) []string {
+	var names []string
+	for i := range n {
+		if len(s.System.Topics) > 0 {
+			names = append(names, fmt.Sprintf("kafka-%d", i+1))
+		}
 	}
-	return []string{"kafka-1"}
+	return names
 }
 
 func (s Service) replicas() []string {

@@ -88,8 +88,7 @@ func (x *experiment) connect(ctx context.Context, database string) (*pgx.Conn, e
 // wire opens every link, then starts every service behind its own links, then the clients.
 func (x *experiment) wire(ctx context.Context) error {
 	x.links, x.nodes, x.learnt = map[string]*link.Link{}, map[string]stack.Node{}, &wire.Topics{}
-	for _, d := range x.scenario.System.Databases {
-		server := x.stack.Postgres(d.Name)
+	for _, server := range x.stack.PostgresServers() {
 		x.nodes[server.Name()] = server
 	}
 	for _, broker := range x.stack.Brokers() {
@@ -98,12 +97,12 @@ func (x *experiment) wire(ctx context.Context) error {
 	ports := map[string]*stack.Port{}
 	for _, service := range x.scenario.System.Services {
 		for _, replica := range service.replicas() {
-			port, err := x.stack.ReservePort()
+			port, err := x.stack.ReservePort(replica)
 			if err != nil {
 				return fmt.Errorf("reserve port for %s: %w", replica, err)
 			}
 			ports[replica] = port
-			if _, err := x.link("client", replica, wire.HTTP, port.Addr(), nil); err != nil {
+			if err := x.link("client", replica, wire.HTTP, port.Addr(), nil); err != nil {
 				return err
 			}
 		}
@@ -132,35 +131,34 @@ func (x *experiment) wire(ctx context.Context) error {
 
 // wireReplica opens the links of one replica.
 func (x *experiment) wireReplica(service Service, replica string, ports map[string]*stack.Port) (Wiring, error) {
-	wiring := Wiring{Instance: replica, Listen: ports[replica].Addr(), Peers: map[string]string{}}
+	wiring := Wiring{Instance: replica, Listen: ports[replica].Listen(), Peers: map[string]string{}}
 	if service.Database != "" {
 		server := x.stack.Postgres(service.Database)
-		address, err := x.link(replica, server.Name(), wire.Postgres, server.Addr(), nil)
-		if err != nil {
+		if err := x.link(replica, server.Name(), wire.Postgres, server.Addr(), nil); err != nil {
 			return wiring, err
 		}
-		if wiring.Postgres, err = through(server.DSN(service.Database), address); err != nil {
+		var err error
+		if wiring.Postgres, err = through(server.DSN(service.Database), x.address(replica, server.Name(), server.Addr())); err != nil {
 			return wiring, err
 		}
 	}
-	own := map[int32]string{} // broker id → name of this replica's link to it
-	for _, broker := range x.stack.Brokers() {
-		own[broker.NodeID()] = replica + "->" + broker.Name()
+	brokers := x.stack.Brokers()
+	own := map[int32]string{} // broker id → the broker
+	for _, broker := range brokers {
+		own[broker.NodeID()] = broker.Name()
 	}
-	for _, broker := range x.stack.Brokers() {
-		address, err := x.link(replica, broker.Name(), wire.Kafka, broker.Addr(), own)
-		if err != nil {
+	for _, broker := range brokers {
+		if err := x.link(replica, broker.Name(), wire.Kafka, broker.Addr(), own); err != nil {
 			return wiring, err
 		}
-		wiring.Brokers = append(wiring.Brokers, address)
+		wiring.Brokers = append(wiring.Brokers, x.address(replica, broker.Name(), broker.Addr()))
 	}
 	for _, peer := range service.Calls {
-		target := x.scenario.topology().Replicas[peer][0]
-		address, err := x.link(replica, target, wire.HTTP, ports[target].Addr(), nil)
-		if err != nil {
+		target := x.topology.Replicas[peer][0]
+		if err := x.link(replica, target, wire.HTTP, ports[target].Addr(), nil); err != nil {
 			return wiring, err
 		}
-		wiring.Peers[peer] = "http://" + address
+		wiring.Peers[peer] = "http://" + x.address(replica, target, ports[target].Addr())
 	}
 	return wiring, nil
 }
@@ -194,31 +192,49 @@ func (x *experiment) startReplica(ctx context.Context, service Service, wiring W
 	return nil
 }
 
-// link opens the link of one client process to one server, and returns the address to connect to.
-func (x *experiment) link(from, to string, protocol wire.Protocol, upstream string, brokers map[int32]string) (string, error) {
+// link opens the link of one client process to one server. brokers names the server of each Kafka node that
+// the server may name.
+func (x *experiment) link(from, to string, protocol wire.Protocol, upstream string, brokers map[int32]string) error {
 	if x.runner.Direct {
-		return upstream, nil
+		return nil
 	}
 	config := link.Config{
 		Name: from + "->" + to, Protocol: protocol, Upstream: upstream, Now: x.recorder.Now, Topics: x.learnt,
-		Record: func(w history.Wire) { x.recorder.Append(history.Event{Wire: &w}) },
+		Listen: x.stack.LinkHosts(),
+		// Nobody refuses for a container that does not run: to the client it would be a network that loses packets.
+		Refused: func() bool { return x.down(to) },
+		Record:  func(w history.Wire) { x.recorder.Append(history.Event{Wire: &w}) },
 	}
 	if brokers != nil {
 		// Looked up when a broker names itself: by then all links of the replica are open.
 		config.Broker = func(node int32) (string, bool) {
-			to, ok := x.links[brokers[node]]
-			if !ok {
-				return "", false
-			}
-			return to.Addr(), true
+			broker, ok := brokers[node]
+			return x.address(from, broker, ""), ok
 		}
 	}
 	opened, err := link.Open(config)
 	if err != nil {
-		return "", fmt.Errorf("open link %s: %w", config.Name, err)
+		return fmt.Errorf("open link %s: %w", config.Name, err)
 	}
 	x.links[config.Name] = opened
-	return opened.Addr(), nil
+	return nil
+}
+
+// address is where a service finds a server: the service's own link to it, or the server itself where there
+// are no links.
+func (x *experiment) address(from, to, direct string) string {
+	if open := x.links[from+"->"+to]; open != nil {
+		return open.AddrOn(x.stack.ServiceHost())
+	}
+	return direct
+}
+
+// down says whether the process was started and does not run.
+func (x *experiment) down(name string) bool {
+	x.mu.Lock()
+	node := x.nodes[name]
+	x.mu.Unlock()
+	return node != nil && !node.Alive()
 }
 
 // through is the connection URL with another address.

@@ -21,6 +21,9 @@
 //	PRODUCT_CACHE_TTL  order only: life of a product look-up         (default: 200ms; 0s asks every time)
 //	SESSION_TIMEOUT    consumer group session and rebalance timeout  (default: 2s)
 //
+// With several brokers a service survives the loss of any of them, as long as topics keep enough in-sync replicas: it
+// waits for the next leader or coordinator, and produces again what nobody acknowledged.
+//
 // GET /ready answers 200 once the database is up and the consumer group was joined. The tables are
 // created at start when they are missing; the topics order-events, stock-events, dlt-order-events and
 // dlt-stock-events are made by whoever runs the services, which wait for them.

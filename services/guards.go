@@ -19,6 +19,7 @@ const (
 	Sweeper           = "sweeper"
 	DeadLetter        = "dead-letter"
 	IdempotencyKey    = "idempotency-key"
+	AcksAll           = "acks-all"
 )
 
 // Guard is one protection of the sound design that can be removed to plant a bug.
@@ -38,6 +39,7 @@ func Guards() []Guard {
 		{Sweeper, "A PENDING order older than ORDER_TTL is cancelled; without it an order whose answer never comes stays PENDING for ever."},
 		{DeadLetter, "A record that exhausted its attempts goes to dlt-<topic>; without it the record is retried for ever and blocks its partition."},
 		{IdempotencyKey, "One Idempotency-Key makes one order or reservation; without it a retry after a lost answer makes a second one."},
+		{AcksAll, "A produced event is acknowledged by all in-sync replicas; without it a leader that acknowledged it and dies takes it along, while the outbox says published."},
 	}
 }
 

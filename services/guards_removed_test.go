@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -210,6 +211,46 @@ func TestIdempotencyKey(t *testing.T) {
 		assert.Equal(t, sound, first.text("orderId") == second.text("orderId"))
 		assert.Equal(t, sound, a.text("reservationId") == b.text("reservationId"))
 		assert.Equal(t, "key", s.one(s.orders, `select distinct idempotency_key from orders`), "stored in any case")
+	})
+}
+
+func TestAcksAll(t *testing.T) {
+	withAndWithout(t, services.AcksAll, func(t *testing.T, env map[string]string, sound bool) {
+		env["RETRY_BACKOFF"] = "5ms"
+		s := newStack(t, env)
+		want, topics := int16(-1), map[string]bool{}
+		if !sound {
+			want = 1
+		}
+		var mu sync.Mutex
+		s.kafka.ControlKey(int16(kmsg.Produce), func(request kmsg.Request) (kmsg.Response, error, bool) {
+			s.kafka.KeepControl()
+			mu.Lock()
+			defer mu.Unlock()
+			produce := request.(*kmsg.ProduceRequest)
+			for _, topic := range produce.Topics {
+				for _, partition := range topic.Partitions {
+					if strings.HasPrefix(topic.Topic, "dlt-") || !bytes.Contains(partition.Records, []byte("made by the test")) {
+						topics[topic.Topic] = true
+						assert.Equal(t, want, produce.Acks, topic.Topic)
+					}
+				}
+			}
+			return nil, nil, false
+		})
+		s.startOrder()
+		s.startStock()
+		s.awaitReady(s.orderURL)
+		s.awaitReady(s.stockURL)
+		s.seed("apple", 10)
+		s.awaitStatus(s.place(`{"productId":"apple","qty":3,"paymentAmt":1}`), order.Confirmed)
+		for _, topic := range []string{events.OrderEvents, events.StockEvents} {
+			s.produce(&kgo.Record{Topic: topic, Value: []byte("{"), Headers: []kgo.RecordHeader{{Key: "poison", Value: []byte("made by the test")}}})
+			s.await(func() string { return fmt.Sprint(len(s.records("dlt-" + topic))) }, "1", "dead letters")
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		assert.Len(t, topics, 4, "events and dead letters of both services")
 	})
 }
 

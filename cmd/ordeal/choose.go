@@ -16,13 +16,7 @@ import (
 
 // choose returns the scenarios to run: those named or all, the ones that expose a removed guard first.
 // It brings the names of the removed guards into their usual form.
-func choose(flags *runFlags, names []string) ([]harness.Scenario, error) {
-	if flags.backend != embedded {
-		return nil, fmt.Errorf("%w: no backend %q; there is: %s", harness.ErrUsage, flags.backend, embedded)
-	}
-	if flags.parallel < 1 {
-		return nil, fmt.Errorf("%w: --parallel %d: at least one scenario must run at a time", harness.ErrUsage, flags.parallel)
-	}
+func choose(flags *runFlags, names []string) (*selection, error) {
 	guards, err := services.ParseGuards(strings.Join(flags.without, ","))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", harness.ErrUsage, err)
@@ -32,7 +26,8 @@ func choose(flags *runFlags, names []string) ([]harness.Scenario, error) {
 	if err != nil {
 		return nil, err
 	}
-	chosen, err := named(ordeal.Catalogue(system), names)
+	catalogue := ordeal.Catalogue(system)
+	chosen, err := named(slices.Clone(catalogue), names)
 	if err != nil {
 		return nil, err
 	}
@@ -40,12 +35,7 @@ func choose(flags *runFlags, names []string) ([]harness.Scenario, error) {
 		return nil, err
 	}
 	exposingFirst(chosen, guards)
-	for _, scenario := range chosen {
-		if err := scenario.Validate(); err != nil {
-			return nil, suspectShell(err, flags.faults)
-		}
-	}
-	return chosen, nil
+	return &selection{scenarios: chosen, catalogue: catalogue, named: len(names) > 0, without: guards, faults: flags.faults}, nil
 }
 
 // named picks the scenarios of these names, each once; no names pick all.

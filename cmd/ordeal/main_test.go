@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -16,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/moby/moby/client"
 	"github.com/stretchr/testify/require"
 
 	"github.com/ordeal-chaos/ordeal/harness/report"
@@ -32,6 +34,10 @@ func TestMain(m *testing.M) {
 			return 1
 		}
 		defer os.RemoveAll(dir)
+		if err := os.Chmod(dir, 0o755); err != nil { // for other users too
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
 		binary = filepath.Join(dir, "ordeal")
 		if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "build ordeal: %v\n%s", err, out)
@@ -45,7 +51,9 @@ func TestMain(m *testing.M) {
 // another run on the machine is never taken for it.
 type site struct {
 	out, tmp string
-	env      []string // more settings
+	env      []string            // more settings
+	as       *syscall.Credential // nil is this process's account
+	engine   *client.Client      // of the container engine, where the site uses one
 }
 
 // newSite makes a site, and fails the test if in the end anything is left of what was run there.
@@ -122,8 +130,9 @@ func (s site) start(t *testing.T, args ...string) *process {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	p := &process{Cmd: exec.CommandContext(ctx, binary, args...), done: make(chan struct{})}
-	p.Env = append(append(os.Environ(), "TMPDIR="+s.tmp), s.env...)
+	p.Env = append(append(environment(), "TMPDIR="+s.tmp), s.env...)
 	p.Dir = filepath.Dir(s.tmp)
+	p.SysProcAttr = &syscall.SysProcAttr{Credential: s.as}
 	p.Stdout, p.Stderr = &p.stdout, &p.stderr
 	require.NoError(t, p.Start())
 	go func() {
@@ -132,6 +141,14 @@ func (s site) start(t *testing.T, args ...string) *process {
 	}()
 	t.Cleanup(func() { cancel(); <-p.done })
 	return p
+}
+
+// environment is this process's, without what chooses a backend.
+func environment() []string {
+	return slices.DeleteFunc(os.Environ(), func(setting string) bool {
+		name, _, _ := strings.Cut(setting, "=")
+		return slices.ContainsFunc(backendSettings, func(c backendSetting) bool { return c.env == name })
+	})
 }
 
 // run runs the command to its end.

@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -23,17 +22,15 @@ import (
 	"github.com/ordeal-chaos/ordeal/services"
 )
 
-// embedded is the name of the only backend.
-const embedded = "embedded"
-
 // runFlags are the settings of one `ordeal run`.
 type runFlags struct {
 	design   string
 	without  []string
-	backend  string
+	choice   stack.Choice
+	brokers  int
 	faults   []string
 	seed     uint64
-	parallel int
+	parallel int // 0 means as many as usual
 	out      string
 	json     bool
 	keep     bool
@@ -45,17 +42,28 @@ func runCommand() *cobra.Command {
 		Use:   "run [SCENARIO…]",
 		Short: "Run scenarios (all of them by default) and write the report",
 		Long: `Run scenarios, all of them by default, and write the report: index.html for people, summary.md and
-junit.xml for CI, report.json for programs, and the history of each scenario for ordeal check.`,
+junit.xml for CI, report.json for programs, and the history of each scenario for ordeal check.
+
+` + environmentHelp + `
+
+Scenarios that need three brokers are left out of a run that has fewer, and the report says so.`,
 		Example: `  ordeal run
   ordeal run broker-outage postgres-crash --seed 7
   ordeal run --without inbox-dedup
   ordeal run calm --fault 'latency:order->postgres'
   ordeal run redelivery --without inbox-dedup --keep
+  ordeal run --backend containers --brokers 3
   ordeal run --json --out /tmp/report > result.json`,
 		ValidArgsFunction: completeScenarios,
 		RunE: func(c *cobra.Command, names []string) error {
 			if !c.Flags().Changed("seed") {
 				flags.seed = harness.NewSeed()
+			}
+			if c.Flags().Changed("parallel") && flags.parallel < 1 {
+				return fmt.Errorf("%w: --parallel %d: at least one scenario must run at a time", harness.ErrUsage, flags.parallel)
+			}
+			if err := flags.settleBackend(c.Flags()); err != nil {
+				return err
 			}
 			return run(c.Context(), flags, names)
 		},
@@ -63,10 +71,10 @@ junit.xml for CI, report.json for programs, and the history of each scenario for
 	f := command.Flags()
 	f.StringVar(&flags.design, "design", services.Design, "`NAME` of the design of the reference services (see ordeal list)")
 	f.StringSliceVar(&flags.without, "without", nil, "remove `GUARDS` (a comma between two) from the design, to plant a bug (see ordeal list)")
-	f.StringVar(&flags.backend, "backend", embedded, "`NAME` of what to run on: "+embedded)
+	flags.defineBackend(f)
 	f.StringArrayVar(&flags.faults, "fault", nil, "add a fault, `KIND:TARGET`, to every scenario chosen (see ordeal list)")
 	f.Uint64Var(&flags.seed, "seed", 0, "`N` of the run whose workload to repeat (default a new one)")
-	f.IntVar(&flags.parallel, "parallel", 2*runtime.NumCPU(), "`N` scenarios at a time, by default two for each CPU")
+	f.IntVar(&flags.parallel, "parallel", 0, "`N` scenarios at a time (default two for each CPU; in containers a CPU for each broker)")
 	f.StringVar(&flags.out, "out", "ordeal-report", "`DIR` for the report and the histories")
 	f.BoolVar(&flags.json, "json", false, "print one JSON object instead of the table")
 	f.BoolVar(&flags.keep, "keep", false, "leave the stack of a scenario that did not pass up until Ctrl-C, and print its addresses")
@@ -74,7 +82,9 @@ junit.xml for CI, report.json for programs, and the history of each scenario for
 		"without": completeGuards,
 		"fault":   completeFaults,
 		"design":  cobra.FixedCompletions([]cobra.Completion{services.Design}, cobra.ShellCompDirectiveNoFileComp),
-		"backend": cobra.FixedCompletions([]cobra.Completion{embedded}, cobra.ShellCompDirectiveNoFileComp),
+	}
+	for _, s := range backendSettings {
+		completions[s.flag] = cobra.FixedCompletions(s.values, cobra.ShellCompDirectiveNoFileComp)
 	}
 	for flag, complete := range completions {
 		if err := command.RegisterFlagCompletionFunc(flag, complete); err != nil {
@@ -90,9 +100,14 @@ junit.xml for CI, report.json for programs, and the history of each scenario for
 // run carries out the command. Everything that can be known beforehand is checked before anything
 // starts. The error is an [exit] only when all went as it should and the verdict decides.
 func run(ctx context.Context, flags runFlags, names []string) error {
-	scenarios, err := choose(&flags, names)
+	selected, err := choose(&flags, names)
 	if err != nil {
 		return err
+	}
+	if flags.choice.Backend != auto {
+		if err := selected.fit(capabilities(flags.choice.Backend), flags.brokers); err != nil {
+			return err
+		}
 	}
 	out, err := filepath.Abs(flags.out)
 	if err != nil {
@@ -103,25 +118,29 @@ func run(ctx context.Context, flags runFlags, names []string) error {
 	}
 	began := time.Now()
 	progress := report.NewProgress(os.Stderr)
-	backend, err := stack.NewEmbedded(ctx, stack.EmbeddedConfig{Log: func(line string) { progress.Update(report.Update{Note: line}) }})
+	backend, err := open(ctx, &flags, selected, progress)
 	if err != nil {
-		return errors.Join(notStarted(ctx, err), progress.Close())
+		return errors.Join(err, progress.Close())
 	}
 	runner := &harness.Runner{
-		Backend: backend, Out: out, Seed: flags.seed,
+		Backend: backend, Brokers: flags.brokers, Out: out, Seed: flags.seed,
 		Repeat:   func(s harness.Scenario) string { return repeat(flags, s.Name) },
 		Progress: func(u harness.Update) { progress.Update(shown(u)) },
 	}
 	if flags.keep {
 		runner.Keep = keep(progress)
 	}
-	results := runAll(ctx, runner, scenarios, flags.parallel)
+	for _, note := range selected.remarks() {
+		progress.Update(report.Update{Note: note})
+	}
+	results := runAll(ctx, runner, selected.scenarios, flags.parallel)
 
 	summary := harness.Summarize(results)
 	summary.Seed, summary.Backend, summary.Versions = flags.seed, backend.Name(), backend.Versions()
 	summary.Started, summary.Seconds = began.UTC(), time.Since(began).Seconds()
-	summary.Interrupted = cutShort(results, len(scenarios))
+	summary.Interrupted = cutShort(results, len(selected.scenarios))
 	summary.Repeat = repeat(flags, names...)
+	summary.LeftOut, summary.Notes = selected.leftOut, selected.notes
 	err = errors.Join(
 		backend.Close(),
 		report.WriteAll(out, summary),
@@ -134,10 +153,34 @@ func run(ctx context.Context, flags runFlags, names []string) error {
 	return verdict(summary, results)
 }
 
+// open opens the backend, and completes the settings that depend on which one it is.
+func open(ctx context.Context, flags *runFlags, selected *selection, progress report.Progress) (stack.Backend, error) {
+	flags.choice.Log = func(line string) { progress.Update(report.Update{Note: line}) }
+	backend, err := stack.Open(ctx, flags.choice)
+	if err != nil {
+		return nil, notStarted(ctx, flags.choice.Backend, err)
+	}
+	if flags.choice.Backend == auto {
+		flags.choice.Backend = backend.Name()
+		if err := selected.fit(backend.Capabilities(), flags.brokers); err != nil {
+			return nil, errors.Join(err, backend.Close())
+		}
+	}
+	if flags.parallel == 0 {
+		flags.parallel = usualParallel(backend.Name(), flags.brokers)
+	}
+	return backend, nil
+}
+
 // notStarted explains why there is no backend.
-func notStarted(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return fmt.Errorf("start embedded backend: %w", ctx.Err()) // what broke then, broke because of it
+func notStarted(ctx context.Context, backend string, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		return fmt.Errorf("start %s backend: %w", backend, ctx.Err()) // what broke then, broke because of it
+	case errors.Is(err, stack.ErrChoice):
+		return fmt.Errorf("%w: %w", harness.ErrUsage, err)
+	case backend == containers:
+		return err // it says what to do
 	}
 	return fmt.Errorf("%w\n`ordeal doctor` says what is missing here and how to install it", err)
 }
@@ -198,6 +241,7 @@ func repeat(flags runFlags, names ...string) string {
 	for _, fault := range flags.faults {
 		words = append(words, "--fault", quoted(fault))
 	}
+	words = append(words, flags.backendWords()...)
 	return strings.Join(append(words, "--seed", fmt.Sprint(flags.seed)), " ")
 }
 

@@ -21,9 +21,17 @@ type printed struct {
 	Verdict     string
 	Seed        *uint64
 	Backend     string
+	Versions    map[string]string
+	Repeat      string
 	Interrupted bool
-	Scenarios   []struct {
+	LeftOut     []struct {
+		Needs     string
+		Scenarios []string
+	} `json:"left_out"`
+	Notes     []string
+	Scenarios []struct {
 		Name, Design, Verdict    string
+		Repeat                   string
 		Seconds                  float64
 		Operations, Acknowledged int
 		Guarantees               []struct {

@@ -32,7 +32,19 @@ func TestUsageErrors(t *testing.T) {
 		"link of a fault":       {[]string{"run", "calm", "--fault", "down:client->stok"}, `no link "client->stok" here; nearest: client->stock, `},
 		"process of a fault":    {[]string{"run", "calm", "--fault", "kill:stok"}, `no process "stok" here; nearest: stock, `},
 		"fault cut by a shell":  {[]string{"run", "calm", "--fault", "latency:order-"}, "ends in a dash: quote it, the shell takes > as a redirection"},
-		"backend":               {[]string{"run", "--backend", "embed"}, `no backend "embed"; there is: embedded`},
+		"backend":               {[]string{"run", "--backend", "embed"}, `backend "embed"; there are embedded, containers, auto`},
+		"brokers":               {[]string{"run", "--brokers", "2"}, "--brokers 2: there can be one or three"},
+		"brokers in words":      {[]string{"run", "--brokers", "two"}, "--brokers two: not a whole number (see"},
+		"kafka profile":         {[]string{"run", "--backend", "auto", "--kafka-profile", "slow"}, `Kafka profile "slow"; there are default, fast`},
+		"services":              {[]string{"run", "--backend", "auto", "--services", "pod"}, `services "pod"; there are process, container`},
+		"services on embedded":  {[]string{"run", "--services", "container"}, "services as containers need the backend containers"},
+		"kafka image, embedded": {[]string{"run", "--kafka-image", "k"}, "--kafka-image k means nothing on the embedded backend: add --backend containers"},
+		"postgres image":        {[]string{"run", "--postgres-image", "p", "--backend", "embedded"}, "--postgres-image p means nothing on the embedded backend"},
+		"profile on embedded":   {[]string{"run", "--kafka-profile", "default"}, "--kafka-profile default means nothing on the embedded backend"},
+		"three brokers":         {[]string{"run", "calm", "leader-loss"}, `scenario "leader-loss" needs three separate brokers: run it with --backend containers --brokers 3`},
+		"brokers not apart":     {[]string{"run", "leader-loss", "--brokers", "3"}, "needs three separate brokers"},
+		"one container":         {[]string{"run", "leader-loss", "--backend", "containers"}, "needs three separate brokers"},
+		"fault for three":       {[]string{"run", "calm", "--fault", "leader-kill:order-events/0"}, "needs three separate brokers: run it with"},
 		"flag":                  {[]string{"run", "--paralle", "3"}, "unknown flag: --paralle; nearest: --parallel, "},
 		"short flag":            {[]string{"run", "-x"}, "unknown shorthand flag: 'x'"},
 		"flag without value":    {[]string{"run", "--seed"}, "flag needs an argument: --seed (see ordeal run --help)"},
@@ -56,6 +68,7 @@ func TestUsageErrors(t *testing.T) {
 		"scenario and bad flag": {[]string{"run", "calm", "--keep=maybe"}, "--keep maybe: neither true nor false (see"},
 	}
 	s := newSite(t)
+	s.env = []string{"DOCKER_HOST=unix://" + s.tmp + "/none.sock"}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			began := time.Now()
@@ -71,6 +84,37 @@ func TestUsageErrors(t *testing.T) {
 			require.Contains(t, run.stderr.String(), test.want)
 			require.NoDirExists(t, s.out)
 			s.requireNothingLeft(t, time.Millisecond)
+		})
+	}
+}
+
+// The environment chooses as the flags do, a flag wins, and an error says where a setting comes from.
+func TestBackendFromTheEnvironment(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		env, args []string
+		code      int
+		want      string
+	}{
+		"backend":       {[]string{"ORDEAL_BACKEND=docker"}, nil, exitUsage, `backend "docker"; there are embedded, containers, auto (ORDEAL_BACKEND=docker is set)`},
+		"brokers":       {[]string{"ORDEAL_BROKERS=2"}, nil, exitUsage, "there can be one or three (ORDEAL_BROKERS=2 is set)"},
+		"words":         {[]string{"ORDEAL_BROKERS=two"}, nil, exitUsage, "ORDEAL_BROKERS=two: not a whole number"},
+		"services":      {[]string{"ORDEAL_SERVICES=container"}, nil, exitUsage, "need the backend containers (ORDEAL_SERVICES=container is set)"},
+		"chosen":        {[]string{"ORDEAL_BACKEND=containers"}, nil, exitHarness, "reach container engine"},
+		"brokers kept":  {[]string{"ORDEAL_BACKEND=containers", "ORDEAL_BROKERS=3"}, []string{"leader-loss"}, exitHarness, "reach container engine"},
+		"flag, brokers": {[]string{"ORDEAL_BACKEND=containers", "ORDEAL_BROKERS=3"}, []string{"leader-loss", "--brokers", "1"}, exitUsage, "needs three separate brokers"},
+		"flag, backend": {[]string{"ORDEAL_BACKEND=docker", "ORDEAL_SERVICES=container"}, []string{"--backend", "containers"}, exitHarness, "reach container engine"},
+		"images do not matter on embedded": {
+			[]string{"ORDEAL_KAFKA_IMAGE=mine", "ORDEAL_KAFKA_PROFILE=default"}, []string{"leader-loss"}, exitUsage, "needs three separate brokers",
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			s.env = append(test.env, "DOCKER_HOST=unix://"+s.tmp+"/none.sock")
+			run := s.run(t, append([]string{"run", "--out", s.out}, test.args...)...)
+			run.requireCode(t, test.code)
+			require.Contains(t, run.stderr.String(), test.want)
 		})
 	}
 }
@@ -152,7 +196,12 @@ func TestHelp(t *testing.T) {
 		}
 		require.NotEmpty(t, child.Example, child.Name())
 	}
-	require.Contains(t, s.run(t, "help", "run").stdout.String(), "two for each CPU")
+	help := s.run(t, "help", "run").stdout.String()
+	require.Contains(t, help, "two for each CPU")
+	for _, b := range backendSettings {
+		require.Contains(t, help, "--"+b.flag+" ")
+		require.Contains(t, help, b.env)
+	}
 }
 
 func TestList(t *testing.T) {
@@ -162,10 +211,15 @@ func TestList(t *testing.T) {
 	list.requireCode(t, exitPass)
 	for _, want := range []string{
 		`(?m)^SCENARIOS`, `(?m)^  calm  +\S`, `(?m)^GUARDS`, `(?m)^  inbox-dedup  +\S`, `(?m)^FAULTS`,
-		`(?m)^  latency:LINK  +\S`, `(?m)^  broker-outage  +\S`, `(?m)^GUARANTEES`, `(?m)^  effects-at-most-once  +I7  +\S`,
+		`(?m)^SCENARIOS THAT NEED THREE BROKERS \(ordeal run NAME --backend containers --brokers 3\)\n(  \S.*\n)*  leader-loss  +\S`,
+		`(?m)^BACKENDS`, `(?m)^  containers  +\S`, `(?m)^  auto  +\S`, `(?m)^  acks-all  +.*\(shown on three brokers\)$`,
+		`(?m)^  latency:LINK  +\S`, `(?m)^  broker-outage  +\S`, `(?m)^GUARANTEES`,
+		`(?m)^FAULTS THAT NEED THREE BROKERS.*\n(  \S.*\n)*  leader-kill:PARTITION  +\S`, `(?m)^  effects-at-most-once  +I7  +\S`,
 	} {
 		require.Regexp(t, want, list.stdout.String())
 	}
+	before, _, _ := strings.Cut(list.stdout.String(), "SCENARIOS THAT NEED")
+	require.NotContains(t, before, "leader-loss")
 }
 
 func TestDoctor(t *testing.T) {
@@ -208,6 +262,16 @@ func TestCompletion(t *testing.T) {
 	require.Contains(t, names(guards), "sweeper,inbox-dedup")
 	require.NotContains(t, names(guards), "sweeper,sweeper")
 
+	for flag, want := range map[string]string{
+		"backend": "embedded containers auto", "brokers": "1 3", "kafka-profile": "fast default", "services": "process container",
+	} {
+		complete, ok = run.GetFlagCompletionFunc(flag)
+		require.True(t, ok, flag)
+		values, directive := complete(run, nil, "")
+		require.Equal(t, want, names(values))
+		require.Equal(t, cobra.ShellCompDirectiveNoFileComp, directive)
+	}
+
 	complete, ok = run.GetFlagCompletionFunc("fault")
 	require.True(t, ok)
 	kinds, directive := complete(run, nil, "")
@@ -216,14 +280,40 @@ func TestCompletion(t *testing.T) {
 }
 
 func TestRepeatIsSafeToPaste(t *testing.T) {
-	flags := runFlags{design: "sound", without: []string{"outbox", "sweeper"}, faults: []string{"down:order->stock", "row-lock:it's"}, seed: 7}
+	for _, s := range backendSettings {
+		t.Setenv(s.env, "")
+	}
+	flags := runFlags{
+		design: "sound", without: []string{"outbox", "sweeper"}, faults: []string{"down:order->stock", "row-lock:it's"}, seed: 7,
+		choice: stack.Choice{Backend: embedded, KafkaImage: "mine", Services: "container"}, brokers: 1,
+	}
 	require.Equal(t, bare(os.Args[0])+` run calm resets --without outbox,sweeper --fault 'down:order->stock' --fault 'row-lock:it'\''s' --seed 7`,
 		repeat(flags, "calm", "resets"))
+	flags = runFlags{design: "sound", seed: 7, brokers: 3, choice: stack.Choice{
+		Backend: containers, KafkaProfile: "default", KafkaImage: "here/kafka:1", PostgresImage: "it's", Services: "container",
+	}}
+	require.Equal(t, bare(os.Args[0])+` run --backend containers --brokers 3 --kafka-profile default --kafka-image here/kafka:1`+
+		` --postgres-image 'it'\''s' --services container --seed 7`, repeat(flags))
+	flags.choice = stack.Choice{Backend: containers, KafkaProfile: "fast", Services: "process"}
+	flags.brokers = 1
+	require.Equal(t, bare(os.Args[0])+" run --backend containers --seed 7", repeat(flags))
 	for word, want := range map[string]string{
 		"bin/ordeal": "bin/ordeal", "/opt/my tools/ordeal": "'/opt/my tools/ordeal'", "$(x)": "'$(x)'", "it's": `'it'\''s'`, "": "''",
 	} {
 		require.Equal(t, want, bare(word))
 	}
+}
+
+// Where the environment chooses a backend, the command that repeats a run on another one must say so.
+func TestRepeatInAnotherEnvironment(t *testing.T) {
+	for _, s := range backendSettings {
+		t.Setenv(s.env, "")
+	}
+	t.Setenv(stack.BackendEnv, containers)
+	t.Setenv(harness.BrokersEnv, "3")
+	t.Setenv(stack.KafkaProfileEnv, "default")
+	flags := runFlags{design: "sound", seed: 7, brokers: 1, choice: stack.Choice{Backend: embedded, KafkaProfile: "default"}}
+	require.Equal(t, bare(os.Args[0])+" run --backend embedded --brokers 1 --seed 7", repeat(flags))
 }
 
 func TestVersion(t *testing.T) {

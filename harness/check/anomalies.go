@@ -72,7 +72,7 @@ var Kinds = []Kind{
 	{LostEvent, "A committed change was never announced.", true},
 	{SkippedRecord, "A consumer group committed past a record that it did not handle.", true},
 	{OffsetBeforeEffects, "A consumer committed its offset before the effects of the record.", false},
-	{LostAck, "What was acknowledged to a client is not in the database.", true},
+	{LostAck, "What was acknowledged to a client is not in the database, or an event that a broker acknowledged is not in its topic.", true},
 	{ReorderedEvent, "Events of one order first appear in the log out of order.", false},
 	{SplitKey, "Events of one order are on several partitions.", false},
 	{OutOfOrderApplication, "A consumer applied an older event of an order after a newer one.", false},
@@ -88,8 +88,8 @@ var Kinds = []Kind{
 	{DuplicateReservation, "One idempotency key made several reservations.", false},
 	{UncommittedAnswer, "An answer showed an order state that was never committed.", true},
 	{PayloadMismatch, "An event says something else than the rows that it announces.", false},
-	{LostWrite, "A produce that the broker acknowledged is not in the log.", true},
-	{InconsistentOffset, "One offset was read with two values, or the log went back.", false},
+	{LostWrite, "A produce that the broker acknowledged is not at its offset in the log.", true},
+	{InconsistentOffset, "One offset was read with two values, or the log lost what it had shown.", false},
 	{OverCompensation, "More was released than reserved, or another quantity.", true},
 }
 

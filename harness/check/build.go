@@ -76,7 +76,7 @@ func (b *Builder) Add(e history.Event) error {
 func (b *Builder) View() *View {
 	v := b.view
 	v.sortPartitions()
-	v.markAborted()
+	v.readEnds()
 	v.joinEvents()
 	b.view = nil
 	return v

@@ -88,6 +88,7 @@ func (b *Builder) record(mark Mark, from *history.Record) {
 		}
 		partition.conflicts = append(partition.conflicts, conflict{first, record})
 		if first != nil {
+			b.decode(record, from.Value)
 			return
 		}
 	}
@@ -193,24 +194,4 @@ func (v *View) at(p Position) *Record {
 		return nil
 	}
 	return partition.At(p.Offset)
-}
-
-// markAborted applies what only the end of the run tells: which records belong to aborted transactions.
-func (v *View) markAborted() {
-	for _, probe := range v.latest(history.ProbeTopic) {
-		where, ok := parsePosition(probe.Subject + "@0")
-		if !ok {
-			continue
-		}
-		offsets, err := history.AbortedOffsets(probe.Probe)
-		if err != nil {
-			v.disorder = append(v.disorder, err.Error())
-		}
-		for _, offset := range offsets {
-			where.Offset = offset
-			if record := v.at(where); record != nil {
-				record.Aborted = true
-			}
-		}
-	}
 }

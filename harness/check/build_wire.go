@@ -29,8 +29,16 @@ type produce struct {
 // ack is one batch that a Produce response acknowledged.
 type ack struct {
 	Mark
+	link   symbol
 	at     Position
 	tokens span
+	told   bool // the response went on to the client: one that the tap kept from it acknowledged nothing to anybody
+}
+
+// answered is the last Produce response seen on a connection, which comes up to three times.
+type answered struct {
+	msg      int64
+	from, to int // of the view's acks
 }
 
 // offsetCommit is one partition of an OffsetCommit request.
@@ -57,6 +65,7 @@ type post struct {
 type wireBuilder struct {
 	commits  map[connection]int // index of the COMMIT that awaits its answer
 	produced map[connection]int64
+	answered map[connection]answered
 	posts    map[connection]post
 }
 
@@ -69,6 +78,7 @@ func newWireBuilder() wireBuilder {
 	return wireBuilder{
 		commits:  make(map[connection]int),
 		produced: make(map[connection]int64),
+		answered: make(map[connection]answered),
 		posts:    make(map[connection]post),
 	}
 }
@@ -111,7 +121,7 @@ func (b *Builder) message(mark Mark, w *history.Wire) {
 			}
 		}
 	case !request && w.Kind == "Produce":
-		b.acknowledge(mark, w)
+		b.acknowledge(mark, link, w)
 	case request && makes(w.Kind) && !w.Forwarded && w.Held == "":
 		b.wire.posts[link] = post{Mark: mark, request: b.tokens(w.Tokens)}
 	case !request && makes(w.Kind):
@@ -157,13 +167,26 @@ func (b *Builder) commitAnswer(mark Mark, link connection, w *history.Wire) {
 	delete(b.wire.commits, link)
 }
 
-func (b *Builder) acknowledge(mark Mark, w *history.Wire) {
-	tokens := b.tokens(w.Tokens)
-	for _, text := range w.Records {
-		if at, ok := parsePosition(text); ok && at.Offset >= 0 {
-			at.Topic = b.text(at.Topic)
-			b.view.acks = append(b.view.acks, ack{mark, at, tokens})
+func (b *Builder) acknowledge(mark Mark, link connection, w *history.Wire) {
+	v := b.view
+	last, seen := b.wire.answered[link]
+	if !seen || w.Msg == 0 || last.msg != w.Msg {
+		last = answered{msg: w.Msg, from: len(v.acks)}
+		tokens := b.tokens(w.Tokens)
+		for _, text := range w.Records {
+			if at, ok := parsePosition(text); ok && at.Offset >= 0 {
+				at.Topic = b.text(at.Topic)
+				v.acks = append(v.acks, ack{Mark: mark, link: link.link, at: at, tokens: tokens})
+			}
 		}
+		last.to = len(v.acks)
+		b.wire.answered[link] = last
+	}
+	if w.Held == "held" {
+		return // what became of it is still to come
+	}
+	for i := last.from; i < last.to; i++ {
+		v.acks[i].told = w.Held == "" || w.Held == "forwarded"
 	}
 }
 

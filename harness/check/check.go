@@ -97,6 +97,7 @@ var OrderAndStock = []Guarantee{
 	consumedRecordsHandled,
 	offsetAfterEffects,
 	acknowledgedIsDurable,
+	acknowledgedRecordsSurvive,
 	perKeyOrder,
 	deadLettersComplete,
 	converges,

@@ -2,6 +2,7 @@ package check
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/ordeal-chaos/ordeal/harness/history"
 )
@@ -124,14 +125,14 @@ func (s *deadLetterSearch) whole(letter *Record) {
 	s.finding.Examined++
 	var damage string
 	events := []int64{letter.Seq}
-	switch original := s.original(letter); {
+	switch originals := s.originals(letter); {
 	case letter.Origin == nil:
 		damage = "its headers do not say which record it keeps"
-	case original == nil:
+	case len(originals) == 0:
 		damage = fmt.Sprintf("%v, which it says it keeps, is not in the log", *letter.Origin)
-	default:
-		damage = difference(original, letter)
-		events = append(events, original.Seq)
+	case !slices.ContainsFunc(originals, func(original *Record) bool { return difference(original, letter) == "" }):
+		damage = difference(originals[0], letter)
+		events = append(events, originals[0].Seq)
 	}
 	if damage != "" {
 		s.finding.Anomalies = append(s.finding.Anomalies, Anomaly{
@@ -141,11 +142,16 @@ func (s *deadLetterSearch) whole(letter *Record) {
 	}
 }
 
-func (s *deadLetterSearch) original(letter *Record) *Record {
+// originals are the records that were ever read where the letter says its original was.
+func (s *deadLetterSearch) originals(letter *Record) []*Record {
 	if letter.Origin == nil {
 		return nil
 	}
-	return s.view.at(*letter.Origin)
+	partition := s.view.partition(letter.Origin.Topic, letter.Origin.Partition)
+	if partition == nil {
+		return nil
+	}
+	return partition.everAt(letter.Origin.Offset)
 }
 
 // difference says how a dead letter differs from its original; empty when it is whole.

@@ -226,6 +226,47 @@ func TestLegalHistoriesRaiseNoAlarm(t *testing.T) {
 			w.advance(receipt("order", placed, Ignored))
 			w.afterRejection(placed)
 		},
+		"a record says in a header which event caused it": func(w *world) {
+			p := buy(9, line("sku-2", 1000))
+			placed := w.place(p)
+			w.publish(placed)
+			rejected := w.reject(placed)
+			sink := w.sink
+			w.sink = func(e history.Event) {
+				if e.Wire != nil && e.Wire.Kind == "Produce" {
+					e.Wire.Tokens = append(e.Wire.Tokens, placed.id)
+				}
+				sink(e)
+			}
+			w.publish(rejected)
+			w.sink = sink
+			cancelled := w.decide(p, Cancelled, rejected)
+			w.publish(cancelled)
+			w.ignore("stock", cancelled)
+		},
+		"an acknowledged record is aborted": func(w *world) {
+			s, _ := w.announce("orders", orderTopic, "OrderPlaced", buy(9, line("sku-1", 1)), 1)
+			sink := w.sink
+			w.sink = func(e history.Event) {
+				if e.Record != nil {
+					e.Record.Aborted = true
+				}
+				sink(e)
+			}
+			w.produce(s)
+			w.sink = sink
+		},
+		"a broker refuses a batch and takes it the second time": func(w *world) {
+			p := buy(9, line("sku-2", 1000))
+			placed := w.place(p)
+			w.msg++
+			w.emit(history.Event{Wire: &history.Wire{
+				Link: "order->kafka-1", Conn: 1, Msg: w.msg, Direction: history.Response, Kind: "Produce",
+				Status: "NOT_ENOUGH_REPLICAS_AFTER_APPEND", Tokens: []string{p.id, placed.id, "OrderPlaced"},
+			}})
+			w.publish(placed)
+			w.afterRejectionOf(placed)
+		},
 		"a refusal names the order of another key": func(w *world) {
 			p := buy(9, line("sku-1", 1))
 			op := w.invoke(history.Place, p, 1)
@@ -252,6 +293,15 @@ func TestLegalHistoriesRaiseNoAlarm(t *testing.T) {
 			require.Equal(t, Pass, judgement.Verdict, "%v", judgement.Reasons)
 		})
 	}
+}
+
+// afterRejectionOf takes a published order to its cancelled end.
+func (w *world) afterRejectionOf(placed *signal) {
+	rejected := w.reject(placed)
+	w.publish(rejected)
+	cancelled := w.decide(placed.order, Cancelled, rejected)
+	w.publish(cancelled)
+	w.ignore("stock", cancelled)
 }
 
 // settleOrder takes a published order to its confirmed end.
@@ -291,7 +341,7 @@ func TestAbortedOffsetsOfTheTopicProbeHideRecords(t *testing.T) {
 	record := events[where(events, recorded(orderTopic, "OrderPlaced-of-order-9"))].Record
 	partition := (&Partition{Topic: record.Topic, Number: record.Partition}).String()
 	events = edited(events, probed(history.ProbeTopic, partition), func(e *history.Event) {
-		e.Probe.Detail = history.TopicDetail([]int64{record.Offset}, "")
+		e.Probe.Detail = history.TopicDetail{Aborted: []int64{record.Offset}}.String()
 	})
 	require.Equal(t, Pass, judge(t, events).Verdict)
 }

@@ -1,6 +1,10 @@
 package check
 
-import "fmt"
+import (
+	"cmp"
+	"fmt"
+	"slices"
+)
 
 var logSound = Guarantee{
 	ID: "I18", Name: "log-sound",
@@ -14,6 +18,10 @@ func checkLog(v *View) (f Finding) {
 		f.Examined += len(partition.Records)
 		for _, conflict := range partition.conflicts {
 			f.Anomalies = append(f.Anomalies, inconsistent(partition, conflict))
+		}
+		if len(partition.cut) > 0 {
+			f.Examined += len(partition.cut)
+			f.Anomalies = append(f.Anomalies, wentBack(partition))
 		}
 	}
 	v.checkAcks(&f)
@@ -40,6 +48,21 @@ func inconsistent(partition *Partition, c conflict) Anomaly {
 	}
 	anomaly.Detail = fmt.Sprintf("offset %d was read with two values, of keys %q and %q", c.second.Offset, c.first.Key, c.second.Key)
 	anomaly.Events = append(anomaly.Events, c.first.Seq)
+	return anomaly
+}
+
+// wentBack is about records that consumers were shown and that are in the log no more.
+func wentBack(partition *Partition) Anomaly {
+	first := slices.MinFunc(partition.cut, func(a, b *Record) int { return cmp.Compare(a.Offset, b.Offset) })
+	anomaly := Anomaly{
+		Name: InconsistentOffset, Subject: partition.String(),
+		Detail: fmt.Sprintf("%s, the first of them at offset %d (event %s, key %s)",
+			plural(len(partition.cut), "record was read and is not in the log at the end", "records were read and are not in the log at the end"),
+			first.Offset, first.EventID, first.Key),
+	}
+	for _, record := range partition.cut {
+		anomaly.Events = append(anomaly.Events, record.Seq)
+	}
 	return anomaly
 }
 

@@ -28,9 +28,10 @@ func checkOffsetAfterEffects(v *View) (f Finding) {
 			}
 			from := partition.search(covered[key])
 			covered[key] = o.next.Offset
+			reused, cut := partition.cutFrom()
 			for _, record := range partition.Records[from:] {
-				if record.Offset >= o.next.Offset {
-					break
+				if record.Offset >= o.next.Offset || cut && record.Offset >= reused {
+					break // from there on an offset does not say which record it means
 				}
 				c := handled[v.symbols.known(record.EventID)]
 				if c == nil || record.Aborted {

@@ -137,7 +137,7 @@ func logBugs() []planted {
 				e.Wire.Records = []string{"order-events/0@4711"}
 			})
 		}},
-		{LostWrite, nil, "order-events/0", func() []history.Event { // the log was cut and written again
+		{LostWrite, []string{LostAck}, "order-events/0", func() []history.Event { // the log was cut and written again
 			return edited(story(func(*world) {}), crossed("Produce", history.Response, "OrderPlaced-of-order-1"), func(e *history.Event) {
 				e.Wire.Tokens = []string{"order-77", "OrderPlaced-of-order-77", "OrderPlaced"}
 			})

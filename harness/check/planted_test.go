@@ -105,7 +105,7 @@ type planted struct {
 }
 
 func bugs() []planted {
-	return slices.Concat(stockBugs(), orderBugs(), eventBugs(), logBugs(), livenessBugs(), transactionBugs(), serviceBugs())
+	return slices.Concat(stockBugs(), orderBugs(), eventBugs(), logBugs(), livenessBugs(), transactionBugs(), serviceBugs(), brokerBugs())
 }
 
 func stockBugs() []planted {

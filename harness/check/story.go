@@ -203,6 +203,9 @@ func (t *teller) records() {
 		for _, record := range partition.Records {
 			t.tell(record.Mark, t.events[record.EventID], func() string { return record.Position().String() }, record.told)
 		}
+		for _, record := range partition.cut {
+			t.tell(record.Mark, t.events[record.EventID], func() string { return record.Position().String() }, record.told)
+		}
 		for _, c := range partition.conflicts {
 			t.tell(c.second.Mark, t.others[partition.String()], func() string { return c.second.Position().String() }, c.second.told)
 		}
@@ -223,6 +226,9 @@ func (r *Record) told() string {
 	}
 	if r.Injected {
 		what += ", written by the harness"
+	}
+	if r.Cut {
+		what += ", not in the log at the end"
 	}
 	return what
 }
@@ -247,7 +253,7 @@ func (t *teller) messages() {
 	}
 	for i := range v.acks {
 		a := &v.acks[i]
-		t.tell(a.Mark, false, named("broker"), said("acknowledged %v", a.at))
+		t.tell(a.Mark, t.carries(a.tokens), func() string { return v.symbols.name(a.link) }, said("the broker acknowledges %v", a.at))
 	}
 	for i := range v.holds {
 		h := &v.holds[i]

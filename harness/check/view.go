@@ -270,6 +270,7 @@ type Partition struct {
 	Number    int32
 	Records   []*Record
 	conflicts []conflict
+	cut       []*Record // read once, and not in the log at the end
 	last      int64
 }
 
@@ -288,6 +289,7 @@ type Record struct {
 	Origin    *Position      // of a dead letter: where it was consumed
 	Aborted   bool
 	Injected  bool
+	Cut       bool // a broker lost it after it had been read: it is not in its partition's Records
 }
 
 // RecordHeader is one header of a record.

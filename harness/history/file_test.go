@@ -207,26 +207,26 @@ func TestWriteErrorsAreKept(t *testing.T) {
 	require.ErrorIs(t, recorder.Close(), os.ErrClosed)
 }
 
-func TestAbortedOffsets(t *testing.T) {
-	for detail, offsets := range map[string][]int64{
-		"":                               nil,
-		"aborted 3":                      {3},
-		"aborted 3,7-9":                  {3, 7, 8, 9},
-		"aborted 0-1,3":                  {0, 1, 3},
-		"aborted 4; offset 5 was tapped": {4},
-		"offset 5 was tapped":            nil,
+func TestTopicDetail(t *testing.T) {
+	for detail, want := range map[string]TopicDetail{
+		"":                               {},
+		"aborted 3":                      {Aborted: []int64{3}},
+		"aborted 3,7-9":                  {Aborted: []int64{3, 7, 8, 9}},
+		"aborted 0-1,3":                  {Aborted: []int64{0, 1, 3}},
+		"aborted 4; offset 5 was missed": {Aborted: []int64{4}, Wrong: "offset 5 was missed"},
+		"offset 5 was missed":            {Wrong: "offset 5 was missed"},
+		"cut 7-8":                        {Cut: []int64{7, 8}},
+		"aborted 1; cut 7-8; replaced 5-6; offset 9 was missed": {
+			Aborted: []int64{1}, Cut: []int64{7, 8}, Replaced: []int64{5, 6}, Wrong: "offset 9 was missed",
+		},
 	} {
-		got, err := AbortedOffsets(Probe{Detail: detail})
+		got, err := ParseTopicDetail(Probe{Detail: detail})
 		require.NoError(t, err, detail)
-		assert.Equal(t, offsets, got, detail)
-		_, wrong, _ := strings.Cut(detail, "; ")
-		if len(offsets) == 0 {
-			wrong = detail
-		}
-		assert.Equal(t, detail, TopicDetail(offsets, wrong))
+		assert.Equal(t, want, got, detail)
+		assert.Equal(t, detail, want.String())
 	}
-	for _, detail := range []string{"aborted ", "aborted x", "aborted 3-", "aborted 9-7", "aborted 7,3", "aborted 0-99999999999"} {
-		_, err := AbortedOffsets(Probe{Subject: "t/0", Detail: detail})
+	for _, detail := range []string{"aborted ", "aborted x", "cut 3-", "replaced 9-7", "aborted 7,3", "aborted 0-99999999999", "cut 1; replaced x"} {
+		_, err := ParseTopicDetail(Probe{Subject: "t/0", Detail: detail})
 		assert.ErrorContains(t, err, "t/0", detail)
 	}
 }

@@ -7,34 +7,60 @@ import (
 	"strings"
 )
 
-// aborted begins the Detail of a ProbeTopic that has aborted records.
-const aborted = "aborted "
-
-// TopicDetail writes the Detail of a [ProbeTopic]: the offsets of aborted records, in rising order, as
-// a list of ranges ("aborted 3,7-9"), and in words what is wrong, if anything, after a semicolon.
-func TopicDetail(offsets []int64, wrong string) string {
-	var parts []string
-	if len(offsets) > 0 {
-		parts = append(parts, aborted+formatRanges(offsets))
-	}
-	if wrong != "" {
-		parts = append(parts, wrong)
-	}
-	return strings.Join(parts, "; ")
+// TopicDetail is what the Detail of a [ProbeTopic] says. Offsets rise.
+type TopicDetail struct {
+	Aborted []int64 // of records whose transaction was aborted
+	// Cut are offsets at which the tap saw a record and the log has none at the end, Replaced those at which it has
+	// another one than the tap saw first: a broker lost what it had shown to consumers. The last record of the
+	// history at a replaced offset is the log's.
+	Cut, Replaced []int64
+	Wrong         string // in words, why the tap's view is not that of the log
 }
 
-// AbortedOffsets are the offsets that the Detail of a [ProbeTopic] lists, in rising order.
-func AbortedOffsets(probe Probe) ([]int64, error) {
-	list, ok := strings.CutPrefix(probe.Detail, aborted)
-	if !ok {
-		return nil, nil
+// String writes the detail as [ParseTopicDetail] reads it: "aborted 3,7-9; cut 10-12; offset 4 is …".
+func (d TopicDetail) String() string {
+	var parts []string
+	for _, list := range d.lists() {
+		if len(*list.offsets) > 0 {
+			parts = append(parts, list.name+" "+formatRanges(*list.offsets))
+		}
 	}
-	list, _, _ = strings.Cut(list, ";")
-	offsets, err := parseRanges(list)
-	if err != nil {
-		return nil, fmt.Errorf("parse aborted offsets of %s: %w", probe.Subject, err)
+	if d.Wrong != "" {
+		parts = append(parts, d.Wrong)
 	}
-	return offsets, nil
+	return strings.Join(parts, separator)
+}
+
+const separator = "; "
+
+type offsetList struct {
+	name    string
+	offsets *[]int64
+}
+
+// lists are the detail's lists of offsets, in the order in which they are written.
+func (d *TopicDetail) lists() [3]offsetList {
+	return [...]offsetList{{"aborted", &d.Aborted}, {"cut", &d.Cut}, {"replaced", &d.Replaced}}
+}
+
+// ParseTopicDetail reads the Detail of a [ProbeTopic].
+func ParseTopicDetail(probe Probe) (TopicDetail, error) {
+	var d TopicDetail
+	rest := probe.Detail
+	for _, list := range d.lists() {
+		ranges, ok := strings.CutPrefix(rest, list.name+" ")
+		if !ok {
+			continue
+		}
+		ranges, rest, _ = strings.Cut(ranges, separator)
+		offsets, err := parseRanges(ranges)
+		if err != nil {
+			return TopicDetail{}, fmt.Errorf("parse %s offsets of %s: %w", list.name, probe.Subject, err)
+		}
+		*list.offsets = offsets
+	}
+	d.Wrong = rest
+	return d, nil
 }
 
 func formatRanges(offsets []int64) string {

@@ -6,6 +6,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/ordeal-chaos/ordeal/harness/wire"
@@ -55,7 +56,7 @@ func newConn(l *Link, id int64, client *net.TCPConn, cancel context.CancelFunc) 
 // serve dials the server and carries bytes until the connection ends.
 func (c *conn) serve(ctx context.Context, upstream string) {
 	defer c.link.forget(c)
-	socket, err := c.link.ports.Dial(ctx, "tcp", upstream)
+	socket, err := c.link.dial(ctx, upstream)
 	c.cancel()
 	if err != nil {
 		if c.reset() {
@@ -82,6 +83,14 @@ func (c *conn) serve(ctx context.Context, upstream string) {
 	}
 	wait.Wait()
 	c.close()
+}
+
+// dial connects to the server, unless it is known not to run.
+func (l *Link) dial(ctx context.Context, upstream string) (net.Conn, error) {
+	if l.config.Refused != nil && l.config.Refused() {
+		return nil, syscall.ECONNREFUSED
+	}
+	return l.ports.Dial(ctx, "tcp", upstream)
 }
 
 // reset sends RST to both sides, drops what is held or queued, and says whether the connection was open.

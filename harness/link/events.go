@@ -47,7 +47,7 @@ func departs(protocol wire.Protocol, m *wire.Message) bool {
 	case wire.Postgres:
 		return m.Kind == "COMMIT" || m.Kind == "Error" && answer
 	case wire.Kafka:
-		return answer && (m.Kind == "Produce" || m.Kind == "EndTxn" || m.Kind == "Fetch" && len(m.Records) > 0)
+		return answer && (m.Kind == "Produce" || m.Kind == "EndTxn" || m.Kind == "Fetch" && len(m.Records) > 0 || m.Status != "")
 	case wire.HTTP:
 		return answer
 	default:

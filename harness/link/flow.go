@@ -158,6 +158,9 @@ func (f *flow) parse(now time.Time) (*Hold, wire.Message) {
 		}
 		same := n == len(m.Data) && &m.Data[0] == &f.unparsed[0]
 		f.unparsed = f.unparsed[n:]
+		if m.Unread || m.Fragment && c.link.config.Protocol != wire.Raw {
+			f.stats().count(func(n *counts) { n.unread++ })
+		}
 		if !m.Fragment {
 			messages++
 			f.count++

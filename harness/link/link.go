@@ -31,6 +31,12 @@ type Config struct {
 	Name     string        // "order->postgres"
 	Protocol wire.Protocol // the zero value passes bytes without understanding them
 	Upstream string        // the server's address
+	// Listen are the IPv4 addresses of this machine to listen on, all on one port. Nil means 127.0.0.1.
+	Listen []string
+	// Refused is asked before each connection to the server: whether the server does not run. Then the client
+	// gets what it would get where nothing listens. A dead container needs it, for which nobody refuses. Nil
+	// means to let the server's kernel answer. It is called from several goroutines and must not call the link.
+	Refused func() bool
 	// Broker gives the address of this process's link to a Kafka node, for rewriting. Nil rewrites nothing.
 	Broker func(node int32) (addr string, ok bool)
 	// Topics is shared by links whose clients use topic ids that they learnt through another one. May be nil.
@@ -65,7 +71,7 @@ type Link struct {
 	wait sync.WaitGroup
 }
 
-// Open listens on a free loopback port and keeps that port until Close.
+// Open listens on a free port and keeps that port until Close.
 func Open(config Config) (*Link, error) {
 	if config.Upstream == "" {
 		return nil, fmt.Errorf("open link %s: no upstream address", config.Name)
@@ -74,7 +80,10 @@ func Open(config Config) (*Link, error) {
 		start := time.Now()
 		config.Now = func() time.Duration { return time.Since(start) }
 	}
-	p, err := reservePort()
+	if len(config.Listen) == 0 {
+		config.Listen = []string{"127.0.0.1"}
+	}
+	p, err := reservePort(config.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("open link %s: %w", config.Name, err)
 	}
@@ -82,19 +91,29 @@ func Open(config Config) (*Link, error) {
 		config: config, port: p, upstream: config.Upstream,
 		conns: map[*conn]struct{}{},
 	}
-	listener, err := p.listen()
+	listeners, err := p.listen()
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open link %s: %w", config.Name, err), p.release())
 	}
-	l.wait.Go(func() { l.accept(listener) })
+	l.serve(listeners)
 	return l, nil
+}
+
+// serve begins to accept on the listeners, until each is closed.
+func (l *Link) serve(listeners []*net.TCPListener) {
+	for _, listener := range listeners {
+		l.wait.Go(func() { l.accept(listener) })
+	}
 }
 
 // Name is the name given in the configuration.
 func (l *Link) Name() string { return l.config.Name }
 
-// Addr is where the process connects to. It never changes.
-func (l *Link) Addr() string { return l.port.addr() }
+// Addr is where the process connects to, on the first host that the link listens on. It never changes.
+func (l *Link) Addr() string { return l.AddrOn(l.config.Listen[0]) }
+
+// AddrOn is Addr on another host that the link listens on.
+func (l *Link) AddrOn(host string) string { return l.port.addr(host) }
 
 // SetUpstream changes the server's address for connections opened later.
 func (l *Link) SetUpstream(addr string) {
@@ -110,6 +129,9 @@ func (l *Link) Ports() []int {
 
 // Uses is how often the link reached out to the server from that local port.
 func (l *Link) Uses(port int) int { return l.ports.Uses(port) }
+
+// Dials is how often the link reached out to the address, whatever came of it.
+func (l *Link) Dials(addr string) int { return l.ports.Dials(addr) }
 
 // Close resets what is open, releases holds and the port, and waits for every goroutine. Closing twice is
 // harmless.
@@ -192,11 +214,11 @@ func (l *Link) admit() error {
 	if l.refusing > 0 || l.closed {
 		return nil
 	}
-	listener, err := l.port.listen()
+	listeners, err := l.port.listen()
 	if err != nil {
 		return fmt.Errorf("listen again on link %s: %w", l.config.Name, err)
 	}
-	l.wait.Go(func() { l.accept(listener) })
+	l.serve(listeners)
 	return nil
 }
 

@@ -21,8 +21,11 @@ type Measure struct {
 	// Reset counts connections that the link reset on demand, Limited those that a [LimitData] ended, Cut
 	// those that ended in the middle of a message or because a toxic could not be healed.
 	Reset, Limited, Cut int64
-	Request, Response   Traffic
-	RoundTrips          RoundTrips
+	// Unread counts the messages, and fragments, that passed without being understood although the tap looks
+	// into such, see [wire.Message]. A link that only passes bytes on counts none.
+	Unread            int64
+	Request, Response Traffic
+	RoundTrips        RoundTrips
 	// InFlight counts requests not answered by now, Oldest says since when the first of them waits.
 	InFlight int64
 	Oldest   time.Duration
@@ -58,7 +61,9 @@ type RoundTrips struct {
 }
 
 // counts are events that are counted one by one.
-type counts struct{ opened, dialFailed, refused, clientEnded, serverEnded, reset, limited, cut int64 }
+type counts struct {
+	opened, dialFailed, refused, clientEnded, serverEnded, reset, limited, cut, unread int64
+}
 
 // stats are the figures of one link.
 type stats struct {
@@ -141,6 +146,7 @@ func (w *Window) Measure() Measure {
 	m.Reset = s.counts.reset - w.counts.reset
 	m.Limited = s.counts.limited - w.counts.limited
 	m.Cut = s.counts.cut - w.counts.cut
+	m.Unread = s.counts.unread - w.counts.unread
 	for i, t := range [2]*Traffic{&m.Request, &m.Response} {
 		t.Offered = s.traffic[i].Offered - w.traffic[i].Offered
 		t.Delivered = s.traffic[i].Delivered - w.traffic[i].Delivered

@@ -1,10 +1,11 @@
-// Package loopback owns what the harness knows about TCP ports of 127.0.0.1: which local ports its own
-// connections used.
+// Package loopback owns what the harness knows about its own TCP ports: which local ports its connections
+// used, and how often it reached out to an address.
 package loopback
 
 import (
 	"context"
 	"net"
+	"net/netip"
 	"slices"
 	"sync"
 	"syscall"
@@ -15,8 +16,9 @@ import (
 // Ports counts local ports by their uses, for the proof that no connection walked round its link. The zero
 // value is ready for use, by several goroutines.
 type Ports struct {
-	mu  sync.Mutex
-	set map[int]int // port → how often it was used
+	mu    sync.Mutex
+	set   map[int]int    // port → how often it was used
+	dials map[string]int // address → how often a socket reached out to it
 }
 
 // Add records one use of the port.
@@ -52,20 +54,39 @@ func (p *Ports) All() []int {
 	return all
 }
 
-// Dial connects like [net.Dialer.DialContext] and records the local port. On 127.0.0.1 it binds and
-// records the port before it connects: a dial that is given up may have reached the server all the same.
+// Dials is how many sockets reached out to the address, as it was given to Dial, whatever came of it.
+func (p *Ports) Dials(addr string) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.dials[addr]
+}
+
+// dialled records one use of the port, towards the address.
+func (p *Ports) dialled(addr string, port int) {
+	p.Add(port)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.dials == nil {
+		p.dials = make(map[string]int)
+	}
+	p.dials[addr]++
+}
+
+// Dial connects like [net.Dialer.DialContext] and records the local port. Over IPv4 it binds and records
+// the port before it connects: a dial that is given up may have reached the server all the same.
 func (p *Ports) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	bound := 0
-	dialer := net.Dialer{Control: func(_, addr string, raw syscall.RawConn) error {
-		host, _, err := net.SplitHostPort(addr)
-		if err != nil || host != "127.0.0.1" {
-			return err
+	dialer := net.Dialer{Control: func(network, _ string, raw syscall.RawConn) error {
+		if network != "tcp4" {
+			return nil
 		}
-		if controlErr := raw.Control(func(fd uintptr) { bound, err = Bind(int(fd), 0) }); controlErr != nil {
+		var bound int
+		var err error
+		// The unspecified address: which of this machine's own leads to the server is the kernel's to know.
+		if controlErr := raw.Control(func(fd uintptr) { bound, err = BindTo(int(fd), netip.IPv4Unspecified(), 0) }); controlErr != nil {
 			return controlErr
 		}
 		if err == nil {
-			p.Add(bound)
+			p.dialled(addr, bound)
 		}
 		return err
 	}}
@@ -73,15 +94,20 @@ func (p *Ports) Dial(ctx context.Context, network, addr string) (net.Conn, error
 	if err != nil {
 		return nil, err
 	}
-	if local, ok := conn.LocalAddr().(*net.TCPAddr); ok && local.Port != bound {
-		p.Add(local.Port)
+	if local, ok := conn.LocalAddr().(*net.TCPAddr); ok && local.IP.To4() == nil {
+		p.dialled(addr, local.Port)
 	}
 	return conn, nil
 }
 
 // Bind binds an open IPv4 socket to the port of 127.0.0.1 (0: any free one) and returns the port.
 func Bind(fd, number int) (int, error) {
-	if err := unix.Bind(fd, &unix.SockaddrInet4{Port: number, Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+	return BindTo(fd, netip.AddrFrom4([4]byte{127, 0, 0, 1}), number)
+}
+
+// BindTo is Bind for another IPv4 address of this machine.
+func BindTo(fd int, addr netip.Addr, number int) (int, error) {
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Port: number, Addr: addr.As4()}); err != nil {
 		return 0, err
 	}
 	name, err := unix.Getsockname(fd)

@@ -81,7 +81,8 @@ func (t *Topics) Unconsumed(groups []Group) Source {
 		}
 		var open []string
 		for _, lag := range lags {
-			if end := t.VisibleEnd(lag.Topic, lag.Partition); !lag.Done(end) {
+			// What a broker lost cannot be consumed any more.
+			if end := min(t.VisibleEnd(lag.Topic, lag.Partition), lag.End); !lag.Done(end) {
 				open = append(open, fmt.Sprintf("group %s is at offset %d of %d in %s/%d", lag.Group, max(lag.Committed, lag.Start), end, lag.Topic, lag.Partition))
 			}
 		}

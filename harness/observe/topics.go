@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -49,7 +50,8 @@ type Topics struct {
 // partition is what one reader saw of one partition.
 type partition struct {
 	next    int64           // the offset to be read next
-	seen    []sighting      // data records, in offset order
+	seen    []sighting      // data records, in offset order: the log as it was read last
+	cut     []sighting      // what the log lost since it was read, with repetitions
 	visible int64           // after the last record that read_committed shows
 	open    map[int64]int64 // producer id → its last record in a transaction without an end
 }
@@ -168,6 +170,15 @@ func (t *Topics) record(r *kgo.Record) {
 	if data := t.at(r.Topic, r.Partition).take(r); !data {
 		return
 	}
+	record := describe(r)
+	t.config.Recorder.Append(history.Event{Record: &record})
+	if t.config.OnRecord != nil {
+		t.config.OnRecord(record)
+	}
+}
+
+// describe is the record as the history holds it.
+func describe(r *kgo.Record) history.Record {
 	record := history.Record{
 		Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Key: r.Key, Value: r.Value,
 	}
@@ -178,10 +189,7 @@ func (t *Topics) record(r *kgo.Record) {
 		record.Headers[header.Key] = string(header.Value)
 	}
 	_, record.Injected = record.Headers[InjectedHeader]
-	t.config.Recorder.Append(history.Event{Record: &record})
-	if t.config.OnRecord != nil {
-		t.config.OnRecord(record)
-	}
+	return record
 }
 
 func (t *Topics) at(topic string, number int32) *partition { return at(t.partitions, topic, number) }
@@ -203,7 +211,10 @@ func at(partitions map[string]map[int32]*partition, topic string, number int32) 
 // take notes one record. It says whether it is a data record that was not there before.
 func (p *partition) take(r *kgo.Record) bool {
 	if r.Offset < p.next { // read again after a broker was lost
-		return false
+		if !p.rewritten(r) {
+			return false
+		}
+		p.truncate(r.Offset)
 	}
 	p.next = r.Offset + 1
 	if r.Attrs.IsControl() {
@@ -221,6 +232,30 @@ func (p *partition) take(r *kgo.Record) bool {
 	}
 	p.seen = append(p.seen, sighting{r.Offset, hashOf(r)})
 	return true
+}
+
+// rewritten says that r is not the record that was read at its offset before. A broker that was elected without
+// having all of the log goes on from where its own ends.
+func (p *partition) rewritten(r *kgo.Record) bool {
+	i, found := p.search(r.Offset)
+	if r.Attrs.IsControl() { // of which only its absence is known
+		return found
+	}
+	return !found || p.seen[i].hash != hashOf(r)
+}
+
+// truncate forgets what was read from an offset on.
+func (p *partition) truncate(offset int64) {
+	i, _ := p.search(offset)
+	p.cut = append(p.cut, p.seen[i:]...)
+	p.seen = p.seen[:i:i]
+	p.visible = min(p.visible, offset)
+	maps.DeleteFunc(p.open, func(_, last int64) bool { return last >= offset })
+}
+
+// search returns the index of the first sighting at or above an offset, and whether it is at that offset.
+func (p *partition) search(offset int64) (int, bool) {
+	return slices.BinarySearchFunc(p.seen, offset, func(s sighting, offset int64) int { return cmp.Compare(s.offset, offset) })
 }
 
 var seed = maphash.MakeSeed()

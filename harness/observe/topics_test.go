@@ -134,9 +134,6 @@ func TestTopicsVerify(t *testing.T) {
 	for wrong, damage := range map[string]func(*partition){
 		"offset 1 is in the log and was not tapped": func(p *partition) { p.seen = append(p.seen[:1:1], p.seen[2:]...) },
 		"offset 4 is in the log and was not tapped": func(p *partition) { p.seen = p.seen[:3] },
-		"offset 1 is not what was tapped":           func(p *partition) { p.seen[1].hash++ },
-		"offset 5 was tapped and is not in the log": func(p *partition) { p.seen = append(p.seen, sighting{offset: 5}) },
-		"offset 3 was tapped and is not in the log": func(p *partition) { p.seen = append(p.seen[:3:3], sighting{3, 0}, p.seen[3]) },
 	} {
 		tap.mu.Lock()
 		whole := append([]sighting{}, tap.at("orders", 0).seen...)

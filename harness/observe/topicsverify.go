@@ -12,9 +12,12 @@ import (
 
 // Verify reads every partition again with fresh clients from its first offset, once as read_uncommitted
 // and once as read_committed, and compares with what the tap saw as it happened. It returns a ProbeTopic
-// for each partition (OK when both saw the same records; numbers "start", "high", "stable" (last stable
-// offset), "tapped", "aborted"; Detail as [history.TopicDetail] writes it) and one ProbeTap "topics", OK
+// for each partition (OK when the tap saw all that is in the log; numbers "start", "high", "stable" (last
+// stable offset), "tapped", "aborted"; Detail as [history.TopicDetail] writes it) and one ProbeTap "topics", OK
 // when all partitions are and no transaction is open. The error says that the comparison could not be made.
+//
+// What the tap saw and the log has no more is no fault of the observation: a broker that was elected without
+// the newest records cut them off. The detail lists them, and what stands in their place is recorded.
 func (t *Topics) Verify(ctx context.Context) ([]history.Probe, error) {
 	probes, err := t.verify(ctx)
 	if err != nil {
@@ -32,18 +35,20 @@ func (t *Topics) verify(ctx context.Context) ([]history.Probe, error) {
 	if err != nil {
 		return nil, err
 	}
+	seen := t.positions()
 	ends, err := offsets(t.admin.ListEndOffsets(ctx, t.config.Topics...))
 	if err != nil {
 		return nil, err
 	}
+	t.shorten(seen, ends)
 	if err := t.CatchUp(ctx); err != nil {
 		return nil, err
 	}
-	all, err := t.reread(ctx, kgo.ReadUncommitted(), starts, ends)
+	all, err := t.reread(ctx, kgo.ReadUncommitted(), starts, ends, t.correct)
 	if err != nil {
 		return nil, err
 	}
-	committed, err := t.reread(ctx, kgo.ReadCommitted(), starts, stable)
+	committed, err := t.reread(ctx, kgo.ReadCommitted(), starts, stable, func(*kgo.Record) {})
 	if err != nil {
 		return nil, err
 	}
@@ -51,10 +56,11 @@ func (t *Topics) verify(ctx context.Context) ([]history.Probe, error) {
 	var probes []history.Probe
 	for _, where := range ends.sorted() {
 		high := ends[where]
+		present := upTo(at(all, where.topic, where.partition).seen, high)
 		t.mu.Lock()
 		tapped := upTo(t.at(where.topic, where.partition).seen, high)
+		cut, replaced := t.at(where.topic, where.partition).lost(present)
 		t.mu.Unlock()
-		present := upTo(at(all, where.topic, where.partition).seen, high)
 		aborted := missing(upTo(present, stable[where]), at(committed, where.topic, where.partition).seen)
 		wrong := differ(tapped, present)
 		probe := history.Probe{
@@ -63,7 +69,7 @@ func (t *Topics) verify(ctx context.Context) ([]history.Probe, error) {
 				"start": starts[where], "high": high, "stable": stable[where],
 				"tapped": int64(len(tapped)), "aborted": int64(len(aborted)),
 			},
-			Detail: history.TopicDetail(aborted, wrong),
+			Detail: history.TopicDetail{Aborted: aborted, Cut: cut, Replaced: replaced, Wrong: wrong}.String(),
 		}
 		probes = append(probes, probe)
 		tap.Numbers["records"] += int64(len(tapped))
@@ -78,8 +84,59 @@ func (t *Topics) verify(ctx context.Context) ([]history.Probe, error) {
 	return append(probes, tap), nil
 }
 
-// reread reads all partitions from start to end with a client of its own.
-func (t *Topics) reread(ctx context.Context, isolation kgo.IsolationLevel, starts, ends partitionOffsets) (map[string]map[int32]*partition, error) {
+// positions are the offsets that the tap is about to read.
+func (t *Topics) positions() partitionOffsets {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	positions := make(partitionOffsets)
+	for topic, partitions := range t.partitions {
+		for number, p := range partitions {
+			positions[topicPartition{topic, number}] = p.next
+		}
+	}
+	return positions
+}
+
+// shorten makes the tap forget what it had seen beyond the ends that the brokers gave later.
+func (t *Topics) shorten(seen, ends partitionOffsets) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for where, end := range ends {
+		if p := t.at(where.topic, where.partition); seen[where] > end && p.next > end {
+			p.truncate(end)
+			p.next = end
+		}
+	}
+}
+
+// correct records r where a broker put it in the place of what the tap had seen. The tap is at the end, so that
+// what comes after its position comes after such a place.
+func (t *Topics) correct(r *kgo.Record) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p := t.at(r.Topic, r.Partition)
+	if _, found := p.search(r.Offset); r.Offset >= p.next || found && p.rewritten(r) {
+		t.record(r)
+	}
+}
+
+// lost says what the log lost since the tap saw it, given what is there now.
+func (p *partition) lost(present []sighting) (cut, replaced []int64) {
+	now := partition{seen: present}
+	for _, was := range p.cut {
+		if i, found := now.search(was.offset); !found {
+			cut = append(cut, was.offset)
+		} else if present[i].hash != was.hash {
+			replaced = append(replaced, was.offset)
+		}
+	}
+	slices.Sort(cut)
+	slices.Sort(replaced)
+	return slices.Compact(cut), slices.Compact(replaced)
+}
+
+// reread reads all partitions from start to end with a client of its own, and calls each with every record.
+func (t *Topics) reread(ctx context.Context, isolation kgo.IsolationLevel, starts, ends partitionOffsets, each func(*kgo.Record)) (map[string]map[int32]*partition, error) {
 	read := make(map[string]map[int32]*partition)
 	from := make(map[string]map[int32]kgo.Offset)
 	var open int // partitions not yet read to their end
@@ -115,6 +172,7 @@ func (t *Topics) reread(ctx context.Context, isolation kgo.IsolationLevel, start
 			p, end := at(read, r.Topic, r.Partition), ends[topicPartition{r.Topic, r.Partition}]
 			before := p.next
 			p.take(r)
+			each(r)
 			if before < end && p.next >= end {
 				open--
 			}
@@ -125,7 +183,8 @@ func (t *Topics) reread(ctx context.Context, isolation kgo.IsolationLevel, start
 
 // upTo is the part of the sightings below an offset.
 func upTo(seen []sighting, end int64) []sighting {
-	n, _ := slices.BinarySearchFunc(seen, end, func(s sighting, end int64) int { return int(s.offset - end) })
+	p := partition{seen: seen}
+	n, _ := p.search(end)
 	return seen[:n]
 }
 

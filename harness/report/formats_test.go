@@ -20,7 +20,7 @@ func TestJSONShape(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var top map[string]json.RawMessage
 			require.NoError(t, json.Unmarshal([]byte(written(t, WriteJSON, run)), &top))
-			hasNames(t, top, "verdict", "seed", "backend", "scenarios")
+			hasNames(t, top, "verdict", "seed", "backend", "left_out", "notes", "scenarios")
 			for _, s := range objects(t, top["scenarios"]) {
 				hasNames(t, s, "name", "design", "verdict", "seconds", "operations", "acknowledged", "guarantees", "anomalies", "faults")
 				for _, g := range objects(t, s["guarantees"]) {
@@ -79,8 +79,8 @@ func parseJUnit(t *testing.T, run Run) junitRun {
 
 func TestJUnitSaysWhatHappened(t *testing.T) {
 	run := parseJUnit(t, fixture())
-	require.Equal(t, []int{12, 1, 3, 1}, []int{run.Tests, run.Failures, run.Errors, run.Skipped})
-	require.Len(t, run.Suites, 4)
+	require.Equal(t, []int{14, 1, 3, 3}, []int{run.Tests, run.Failures, run.Errors, run.Skipped})
+	require.Len(t, run.Suites, 6)
 
 	pass := run.Suites[0]
 	require.Equal(t, "broker-outage (outbox)", pass.Name)
@@ -102,6 +102,10 @@ func TestJUnitSaysWhatHappened(t *testing.T) {
 	require.Nil(t, unknown.Skipped, "unknown is never skipped: viewers show that green")
 	require.Contains(t, unknown.Error.Message, "0 messages crossed the link")
 	require.Contains(t, unknown.Error.Message, "repeat: ordeal run idle-link --seed 42")
+
+	left := run.Suites[4].Cases[0]
+	require.Equal(t, "leader-killed: the run is conclusive", left.Name)
+	require.Equal(t, "left out: it needs --backend containers --brokers 3", left.Skipped.Message)
 
 	harness := run.Suites[3].Cases[0]
 	require.Equal(t, "harness", harness.Error.Type)
@@ -280,4 +284,18 @@ func TestHeadline(t *testing.T) {
 	require.Equal(t, "1 scenario kept every guarantee", Run{Scenarios: []Scenario{passing()}}.headline())
 	require.Equal(t, "0 of 1 scenario passed, 1 could not be judged; interrupted before the end",
 		Run{Interrupted: true, Scenarios: []Scenario{inconclusive()}}.headline())
+}
+
+// What a run could not do is said in every report for people.
+func TestLeftOut(t *testing.T) {
+	one := LeftOut{Needs: "--brokers 3", Scenarios: []string{"leader-killed"}}
+	require.Equal(t, "1 scenario was left out: it needs --brokers 3", one.String())
+	for name, write := range map[string]func(io.Writer, Run) error{
+		"terminal": func(w io.Writer, run Run) error { return WriteTerminal(w, run, false) },
+		"markdown": WriteMarkdown, "html": WriteHTML,
+	} {
+		text := written(t, write, fixture())
+		require.Contains(t, text, "2 scenarios were left out: they need --backend containers --brokers 3", name)
+		require.Contains(t, strings.ToLower(text), "no scenario of this run exposes the lack of acks-all", name)
+	}
 }

@@ -18,7 +18,14 @@ type jsonRun struct {
 	Seconds     float64           `json:"seconds"`
 	Interrupted bool              `json:"interrupted"`
 	Repeat      string            `json:"repeat"`
+	LeftOut     []jsonLeftOut     `json:"left_out"`
+	Notes       []string          `json:"notes"`
 	Scenarios   []jsonScenario    `json:"scenarios"`
+}
+
+type jsonLeftOut struct {
+	Needs     string   `json:"needs"`
+	Scenarios []string `json:"scenarios"`
 }
 
 type jsonScenario struct {
@@ -89,7 +96,10 @@ func newJSON(run Run) jsonRun {
 	return jsonRun{
 		Verdict: run.Verdict.String(), Seed: run.Seed, Backend: run.Backend, Versions: run.Versions,
 		Started: run.Started, Seconds: rounded(run.Seconds), Interrupted: run.Interrupted,
-		Repeat: run.Repeat, Scenarios: each(run.Scenarios, newJSONScenario),
+		Repeat:    run.Repeat,
+		LeftOut:   each(run.LeftOut, func(l LeftOut) jsonLeftOut { return jsonLeftOut{l.Needs, append([]string{}, l.Scenarios...)} }),
+		Notes:     append([]string{}, run.Notes...),
+		Scenarios: each(run.Scenarios, newJSONScenario),
 	}
 }
 

@@ -68,6 +68,9 @@ func WriteJUnit(w io.Writer, run Run) error {
 	for _, s := range run.Scenarios {
 		all.Suites = append(all.Suites, newJUnitSuite(run, s))
 	}
+	for _, left := range run.LeftOut {
+		all.Suites = append(all.Suites, each(left.Scenarios, func(name string) junitSuite { return leftOut(run, name, left) })...)
+	}
 	if run.Interrupted || len(run.Scenarios) == 0 {
 		all.Suites = append(all.Suites, incomplete(run))
 	}
@@ -120,6 +123,13 @@ func incomplete(run Run) junitSuite {
 		Name: "ordeal: the run is complete", Classname: "ordeal", Time: junitTime(0),
 		Error: &junitResult{Message: andRepeat(message, run.Repeat), Type: check.Unknown.String(), Text: repeatLine(run.Repeat)},
 	}}})
+}
+
+// leftOut is the suite of a scenario that was not run.
+func leftOut(run Run, name string, left LeftOut) junitSuite {
+	c := newCase(Scenario{Name: name}, "the run is conclusive")
+	c.Skipped = &junitResult{Message: "left out: it needs " + left.Needs}
+	return newSuite(run, junitSuite{Name: name, Time: junitTime(0), Cases: []junitCase{c}})
 }
 
 func newSuite(run Run, suite junitSuite) junitSuite {

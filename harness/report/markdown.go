@@ -59,6 +59,12 @@ func overview(run Run) string {
 	var out strings.Builder
 	fmt.Fprintf(&out, "# Ordeal: %s\n\n%s in %s. Seed `%d`, backend %s%s.\n\n",
 		run.Verdict, capital(run.headline()), seconds(run.Seconds), run.Seed, cell(run.Backend), cell(versions(run)))
+	for _, left := range run.LeftOut {
+		fmt.Fprintf(&out, "%s: %s.\n\n", cell(left.String()), strings.Join(each(left.Scenarios, cell), ", "))
+	}
+	for _, note := range run.Notes {
+		fmt.Fprintf(&out, "%s.\n\n", cell(capital(note)))
+	}
 	if len(run.Scenarios) == 0 {
 		return out.String()
 	}
@@ -207,4 +213,9 @@ func versions(run Run) string {
 	return " (" + strings.Join(parts, ", ") + ")"
 }
 
-func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
+func capital(s string) string {
+	if s == "" {
+		return s
+	}
+	return strings.ToUpper(s[:1]) + s[1:]
+}

@@ -11,6 +11,8 @@ func printable(run Run) Run {
 		versions[plain(name)] = plain(version)
 	}
 	run.Versions = versions
+	run.LeftOut = each(run.LeftOut, func(l LeftOut) LeftOut { return LeftOut{plain(l.Needs), each(l.Scenarios, plain)} })
+	run.Notes = each(run.Notes, plain)
 	run.Scenarios = each(run.Scenarios, printableScenario)
 	return run
 }

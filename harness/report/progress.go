@@ -53,6 +53,9 @@ type quiet struct{}
 func (quiet) Update(Update) {}
 func (quiet) Close() error  { return nil }
 
+// starting is what a scenario is doing until its first phase begins: its stack takes a while.
+const starting = "starting"
+
 // lane is what progress knows about one running scenario.
 type lane struct {
 	name                     string
@@ -83,7 +86,7 @@ func (l *lanes) apply(u Update, now time.Time) (about *lane, began bool) {
 		}
 	}
 	if about == nil {
-		about, began = &lane{name: u.Scenario, began: now}, true
+		about, began = &lane{name: u.Scenario, began: now, phase: starting}, true
 		l.running = append(l.running, about)
 	}
 	if u.Phase != "" {

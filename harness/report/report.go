@@ -15,7 +15,7 @@ import (
 type Run struct {
 	Verdict  check.Verdict
 	Seed     uint64
-	Backend  string            // "embedded"
+	Backend  string            // "embedded" or "containers"
 	Versions map[string]string // what ran: "postgres": "17.5"
 	Repeat   string            // the one command that runs all of it again
 	Started  time.Time
@@ -23,6 +23,25 @@ type Run struct {
 	// Interrupted says that the run was stopped before its end, so that scenarios are missing.
 	Interrupted bool
 	Scenarios   []Scenario
+	// LeftOut are the scenarios that this run could not have carried out.
+	LeftOut []LeftOut
+	// Notes are sentences about the run as a whole: "no scenario of this run exposes the lack of acks-all".
+	Notes []string
+}
+
+// LeftOut are scenarios that were not run because they need what the run did not have.
+type LeftOut struct {
+	Needs     string // "--backend containers --brokers 3"
+	Scenarios []string
+}
+
+// String is one sentence: "11 scenarios were left out: they need --brokers 3".
+func (l LeftOut) String() string {
+	verbs := "were left out: they need"
+	if len(l.Scenarios) == 1 {
+		verbs = "was left out: it needs"
+	}
+	return fmt.Sprintf("%s %s %s", counted(len(l.Scenarios), "scenario"), verbs, l.Needs)
 }
 
 // Scenario is the result of one scenario.
@@ -207,6 +226,11 @@ func (s Scenario) failure() string {
 		return "the system did not start"
 	}
 	return "the harness failed"
+}
+
+// remarks are what must be known of the run as a whole beside its verdict.
+func (r Run) remarks() []string {
+	return append(each(r.LeftOut, LeftOut.String), r.Notes...)
 }
 
 // headline is the run in one sentence.

@@ -27,6 +27,9 @@ func WriteTerminal(w io.Writer, run Run, colour bool) error {
 	fmt.Fprintf(&out, "%s  %s, in %s, seed %d, %s\n",
 		paint.bold(paint.verdict(run.Verdict, strings.ToUpper(run.Verdict.String()))),
 		run.headline(), seconds(run.Seconds), run.Seed, run.Backend)
+	for _, remark := range run.remarks() {
+		fmt.Fprintf(&out, "%s\n", paint.yellow(remark))
+	}
 	if run.Verdict != check.Pass && run.Repeat != "" && len(run.Scenarios) != 1 {
 		fmt.Fprintf(&out, "%s %s\n", paint.dim("repeat all:"), run.Repeat)
 	}

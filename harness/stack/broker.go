@@ -19,26 +19,23 @@ import (
 // Broker is one Kafka broker. It is a [Node]. All brokers of an embedded environment live in one
 // process, so that killing or pausing one does it to all, and the history says so.
 type Broker struct {
-	*Process
-	name  string
-	node  int32
-	port  *Port
-	peers string // path of the list of accepted peers
+	Node
+	peerList
+	name string
+	node int32
+	addr string
 }
 
 // Name implements [Node].
 func (b *Broker) Name() string { return b.name }
 
 // Addr is the broker's own address, which only observers and links may use.
-func (b *Broker) Addr() string { return b.port.Addr() }
+func (b *Broker) Addr() string { return b.addr }
 
 // NodeID is the broker's id in the Kafka protocol.
 func (b *Broker) NodeID() int32 { return b.node }
 
 var peerLine = regexp.MustCompile(`^(\d+)\n`)
-
-// Peers returns the client port of every connection that the broker accepted, over all its starts.
-func (b *Broker) Peers() ([]int, error) { return portsIn(b.peers, peerLine) }
 
 // advertised is the address that a broker gives to clients: a dead one, on purpose, so that a client
 // that walks round its link fails at once.
@@ -55,41 +52,43 @@ type brokerConfig struct {
 
 const brokerEnv = "ORDEAL_BROKER"
 
-// newBrokers describes the brokers of one environment and their process. It is not started.
-func (b *embedded) newBrokers(e *Environment, options Options, data string) ([]*Broker, *Process, error) {
+// addBrokers describes the brokers of one environment and their process. It is not started.
+func (b *embedded) addBrokers(e *Environment, options Options, data string) error {
 	config := brokerConfig{Data: data, Topics: options.Topics, Direct: options.Direct}
 	process := &Process{
 		log: filepath.Join(e.logs, "kafka.log"), reaper: b.reaper, record: e.record,
 	}
-	var brokers []*Broker
 	for node := range int32(brokerCount(options)) {
-		port, err := e.ReservePort()
+		port, err := e.reserveLocal()
 		if err != nil {
-			return nil, nil, err
+			return err
 		}
 		name := fmt.Sprintf("kafka-%d", node+1)
-		broker := &Broker{Process: process, name: name, node: node, port: port, peers: filepath.Join(e.logs, name+".peers")}
-		brokers = append(brokers, broker)
+		peers := filepath.Join(e.logs, name+".peers")
+		e.brokers = append(e.brokers, &Broker{
+			Node: process, name: name, node: node, addr: port.Addr(), peerList: loggedPeers(peers, peerLine),
+		})
 		config.Ports = append(config.Ports, port.Number())
-		config.Peers = append(config.Peers, broker.peers)
+		config.Peers = append(config.Peers, peers)
 		process.task.events = append(process.task.events, name)
 		process.task.Ports = append(process.task.Ports, port)
 	}
 	told, err := json.Marshal(config)
 	if err != nil {
-		return nil, nil, fmt.Errorf("configure brokers: %w", err)
+		return fmt.Errorf("configure brokers: %w", err)
 	}
 	process.task.Name, process.task.Program, process.task.stop = "kafka", brokerProgram, syscall.SIGTERM
 	process.task.Env = []string{brokerEnv + "=" + string(told)}
 	process.task.Ready = func(ctx context.Context) error {
-		for _, broker := range brokers {
+		for _, broker := range e.brokers {
 			if err := answersKafka(ctx, e.ObserverDial, broker.Addr()); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
-	return brokers, process, nil
+	e.addServer(process)
+	return nil
 }
 
 // brokerCount is the number of brokers to start: one by default, none where there are no topics.

@@ -64,8 +64,29 @@ func serveBroker(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("start brokers: %w", err)
 	}
+	if err := spread(cluster, config); err != nil {
+		cluster.Close()
+		return fmt.Errorf("spread leaders: %w", err)
+	}
 	<-ctx.Done()
 	cluster.Close()
+	return nil
+}
+
+// spread gives each broker as many partitions of a topic to lead as the next, as Kafka does; kfake draws the
+// leaders, and draws anew at a restart. A broker that leads nothing would leave its links idle.
+func spread(cluster *kfake.Cluster, config brokerConfig) error {
+	brokers := int32(len(config.Ports))
+	for _, topic := range config.Topics {
+		for partition := range topic.Partitions {
+			if brokers == 1 {
+				continue // moving it would only raise its epoch
+			}
+			if err := cluster.MoveTopicPartition(topic.Name, partition, partition%brokers); err != nil {
+				return fmt.Errorf("move %s/%d: %w", topic.Name, partition, err)
+			}
+		}
+	}
 	return nil
 }
 

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/containerd/errdefs"
+	"github.com/moby/moby/client"
 	"golang.org/x/sys/unix"
 )
 
@@ -118,17 +120,43 @@ func doctorFiles() Finding {
 
 // doctorEngine only reports: the embedded backend needs no container engine.
 func doctorEngine(ctx context.Context) Finding {
-	path := "/var/run/docker.sock"
-	if host := os.Getenv("DOCKER_HOST"); strings.HasPrefix(host, "unix://") {
-		path = strings.TrimPrefix(host, "unix://")
-	}
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
-	defer cancel()
-	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", path)
+	engine := Finding{Name: "container engine", Optional: true}
+	c, err := dialEngine(ctx, engineAddress())
 	if err == nil {
-		err = conn.Close()
+		defer func() { _ = c.Close() }() // idle connections only
+		engine.Detail, engine.Fix, err = describeEngine(ctx, c)
 	}
-	engine := found("container engine", "answers on "+path, err, "nothing: the embedded backend needs none")
-	engine.Optional = true
+	if err != nil {
+		// Errors of this kind say themselves what to do.
+		engine.Detail, engine.Fix, _ = strings.Cut(err.Error(), "; ")
+	}
+	engine.OK = engine.Fix == "" && err == nil
 	return engine
+}
+
+// describeEngine says what the engine is and which images it has, and how to get those that it has not.
+func describeEngine(ctx context.Context, c *connection) (detail, fix string, err error) {
+	server, err := c.ServerVersion(ctx, client.ServerVersionOptions{})
+	if err != nil {
+		return "", "", fmt.Errorf("ask container engine at %s for its version: %w", c.address, err)
+	}
+	found := []string{fmt.Sprintf("%s, at %s", engineVersion(server), c.address)}
+	var missing []string
+	for _, use := range []imageUse{kafkaImage, postgresImage} {
+		name := os.Getenv(use.env)
+		image, err := use.present(ctx, c, name)
+		switch {
+		case err == nil:
+			found = append(found, "image "+image.String())
+		case errdefs.IsNotFound(err):
+			missing = append(missing, use.candidates(name)[0])
+			found = append(found, "image "+missing[len(missing)-1]+" is not there")
+		default:
+			return "", "", err
+		}
+	}
+	if len(missing) > 0 {
+		fix = "make images, or docker pull " + strings.Join(missing, " and ") + ", which a run tries by itself"
+	}
+	return strings.Join(found, "; "), fix, nil
 }

@@ -27,14 +27,24 @@ type Environment struct {
 	observers loopback.Ports
 	record    recorder
 
-	servers   []*Postgres
+	servers   []server // what runs beside the services
+	postgres  []*Postgres
 	databases map[string]*Postgres
 	brokers   []*Broker
-	kafka     *Process // nil without brokers
+
+	// What differs where the servers are containers; nil, the functions do what child processes need.
+	serve       func(Spec) (server, error) // describes a service that is a container
+	reserve     func(service string) *Port // where such a service will listen
+	isolate     func(ctx context.Context, broker string) error
+	rejoin      func(ctx context.Context, broker string) error
+	release     func(context.Context) error // gives back what outlives the environment
+	linkHosts   []string
+	serviceHost string
 
 	mu         sync.Mutex
+	names      map[string]bool // of servers and services
 	ports      []*Port
-	services   []*Process
+	services   []server
 	dirs       []string // to remove
 	unexpected []history.Process
 	closed     bool
@@ -44,11 +54,43 @@ type Environment struct {
 	forget    func(*Environment)
 }
 
+// server is a process or container that an environment starts and ends.
+type server interface {
+	Node
+	// retire ends it for good.
+	retire(context.Context) error
+}
+
+// addServer lists a server, to be started and ended with the environment.
+func (e *Environment) addServer(s server) {
+	e.servers = append(e.servers, s)
+	e.names[s.Name()] = true
+}
+
+// addPostgres lists a Postgres server with its databases.
+func (e *Environment) addPostgres(s server, addr string, peers peerList, databases []Database) {
+	e.addServer(s)
+	pg := &Postgres{Node: s, addr: addr, peerList: peers}
+	e.postgres = append(e.postgres, pg)
+	for _, database := range databases {
+		e.databases[database.Name] = pg
+	}
+}
+
+// start starts all servers and returns when they are ready.
+func (e *Environment) start(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for _, s := range e.servers {
+		group.Go(func() error { return s.Start(ctx) })
+	}
+	return group.Wait()
+}
+
 // Postgres returns the server of the database, or nil when there is no such database.
 func (e *Environment) Postgres(database string) *Postgres { return e.databases[database] }
 
 // PostgresServers returns every Postgres server: "postgres", or one "postgres-DATABASE" each.
-func (e *Environment) PostgresServers() []*Postgres { return slices.Clone(e.servers) }
+func (e *Environment) PostgresServers() []*Postgres { return slices.Clone(e.postgres) }
 
 // Brokers returns the Kafka brokers, by number.
 func (e *Environment) Brokers() []*Broker { return slices.Clone(e.brokers) }
@@ -81,8 +123,39 @@ func (e *Environment) KafkaDialer() func(ctx context.Context, network, addr stri
 	}
 }
 
-// ReservePort takes a free port that is ours until Close, for a service to listen on.
-func (e *Environment) ReservePort() (*Port, error) {
+// Isolate cuts a broker from the other brokers; clients still reach it. It wraps [ErrNotApart] where
+// brokers are not machines of their own.
+func (e *Environment) Isolate(ctx context.Context, broker string) error {
+	if e.isolate == nil {
+		return fmt.Errorf("isolate %s: %w", broker, ErrNotApart)
+	}
+	return e.isolate(ctx, broker)
+}
+
+// Rejoin undoes Isolate.
+func (e *Environment) Rejoin(ctx context.Context, broker string) error {
+	if e.rejoin == nil {
+		return fmt.Errorf("rejoin %s: %w", broker, ErrNotApart)
+	}
+	return e.rejoin(ctx, broker)
+}
+
+// LinkHosts are the hosts that links must listen on: 127.0.0.1 and, where services are containers, this
+// machine's address on their network.
+func (e *Environment) LinkHosts() []string { return slices.Clone(e.linkHosts) }
+
+// ServiceHost is the one of LinkHosts under which services reach links.
+func (e *Environment) ServiceHost() string { return e.serviceHost }
+
+// ReservePort takes a free port that is ours until Close, for the service to listen on.
+func (e *Environment) ReservePort(service string) (*Port, error) {
+	if e.reserve != nil {
+		return e.reserve(service), nil
+	}
+	return e.reserveLocal()
+}
+
+func (e *Environment) reserveLocal() (*Port, error) {
 	port, err := ReservePort()
 	if err != nil {
 		return nil, err
@@ -118,34 +191,43 @@ func (e *Environment) HTTPReady(url string) func(context.Context) error {
 	}
 }
 
-// StartService starts a process and returns when it is ready. The process is returned also when it did
-// not become ready, for its log, and is stopped by [Environment.Close].
-func (e *Environment) StartService(ctx context.Context, spec Spec) (*Process, error) {
+// StartService starts a service and returns when it is ready. It is returned also when it did not become
+// ready, for its log, and is stopped by [Environment.Close].
+func (e *Environment) StartService(ctx context.Context, spec Spec) (Node, error) {
 	if spec.Name == "" || strings.ContainsAny(spec.Name, `/\`) {
 		return nil, fmt.Errorf("start service %q: not a usable name", spec.Name)
 	}
-	p := &Process{
-		task: task{Spec: spec, events: []string{spec.Name}, stop: syscall.SIGTERM},
-		log:  filepath.Join(e.logs, spec.Name+".log"), reaper: e.reaper, record: e.record,
+	s, err := e.describe(spec)
+	if err == nil {
+		err = e.enlist(s)
 	}
-	if err := e.enlist(p); err != nil {
+	if err != nil {
 		return nil, fmt.Errorf("start service %s: %w", spec.Name, err)
 	}
-	return p, p.Start(ctx)
+	return s, s.Start(ctx)
 }
 
-func (e *Environment) enlist(p *Process) error {
+func (e *Environment) describe(spec Spec) (server, error) {
+	if e.serve != nil {
+		return e.serve(spec)
+	}
+	return &Process{
+		task: task{Spec: spec, events: []string{spec.Name}, stop: syscall.SIGTERM},
+		log:  filepath.Join(e.logs, spec.Name+".log"), reaper: e.reaper, record: e.record,
+	}, nil
+}
+
+func (e *Environment) enlist(s server) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.closed {
 		return errors.New("environment is closed")
 	}
-	taken := func(other *Process) bool { return other.log == p.log }
-	if slices.ContainsFunc(e.services, taken) || e.kafka != nil && taken(e.kafka) ||
-		slices.ContainsFunc(e.servers, func(pg *Postgres) bool { return taken(pg.Process) }) {
+	if e.names[s.Name()] {
 		return errors.New("name is taken")
 	}
-	e.services = append(e.services, p)
+	e.names[s.Name()] = true
+	e.services = append(e.services, s)
 	return nil
 }
 
@@ -188,14 +270,8 @@ func (e *Environment) close(ctx context.Context) error {
 	e.mu.Unlock()
 
 	var group errgroup.Group
-	for _, p := range services {
-		group.Go(func() error { return p.retire(ctx, p.Kill) })
-	}
-	if e.kafka != nil {
-		group.Go(func() error { return e.kafka.retire(ctx, e.kafka.Kill) })
-	}
-	for _, pg := range e.servers {
-		group.Go(func() error { return pg.retire(ctx, pg.quit) })
+	for _, s := range slices.Concat(services, e.servers) {
+		group.Go(func() error { return s.retire(ctx) })
 	}
 	errs := []error{group.Wait()}
 	for _, dir := range dirs {
@@ -203,6 +279,9 @@ func (e *Environment) close(ctx context.Context) error {
 	}
 	for _, port := range ports {
 		errs = append(errs, port.Close())
+	}
+	if e.release != nil {
+		errs = append(errs, e.release(ctx))
 	}
 	if e.forget != nil {
 		e.forget(e)

@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"runtime"
@@ -13,11 +14,12 @@ import (
 	"github.com/ordeal-chaos/ordeal/harness/loopback"
 )
 
-// Port is a TCP port of 127.0.0.1 that stays ours while its server is down: connections are refused,
+// Port is a TCP port, of 127.0.0.1 unless its server is a container, that stays ours while its server is down: connections are refused,
 // and nobody else is given it. It is held by a socket that is bound with SO_REUSEADDR and never
 // listens. The server must set SO_REUSEADDR too before it binds (Go, Postgres, the JVM, libuv do).
 type Port struct {
 	number int
+	host   string // "" is 127.0.0.1; another's ports need no holding
 
 	mu sync.Mutex
 	fd int // -1 when not held
@@ -35,8 +37,23 @@ func ReservePort() (*Port, error) {
 // Number is the port's number.
 func (p *Port) Number() int { return p.number }
 
-// Addr is "127.0.0.1:" and the number.
-func (p *Port) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(p.number)) }
+// Addr is where to reach the port, host and number.
+func (p *Port) Addr() string {
+	return net.JoinHostPort(cmp.Or(p.host, localhost), strconv.Itoa(p.number))
+}
+
+// Listen is the address that the port's server must listen on. In a container that is every address of its own.
+func (p *Port) Listen() string {
+	if p.host != "" {
+		return net.JoinHostPort("0.0.0.0", strconv.Itoa(p.number))
+	}
+	return p.Addr()
+}
+
+const localhost = "127.0.0.1"
+
+// containerPort is a port of a container, which nobody else can take.
+func containerPort(host string, number int) *Port { return &Port{number: number, host: host, fd: -1} }
 
 // Close gives the port up. It is idempotent.
 func (p *Port) Close() error {
@@ -64,7 +81,7 @@ func (p *Port) lend() error {
 func (p *Port) hold() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.fd >= 0 || portsAreShared {
+	if p.fd >= 0 || portsAreShared || p.host != "" {
 		return nil
 	}
 	fd, _, err := bindPort(p.number)

@@ -1,13 +1,11 @@
 package stack
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/url"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -19,56 +17,34 @@ import (
 	"github.com/ordeal-chaos/ordeal/harness/history"
 )
 
-// Postgres is one server with its own data directory. It is a [Node]: its process is the postmaster, and
-// Kill, Pause and Resume reach all of its backends.
+// Postgres is one server with its own data directory. It is a [Node]: Kill, Pause and Resume reach the
+// postmaster and all of its backends.
 type Postgres struct {
-	*Process
-	port *Port
-	data string
+	Node
+	peerList
+	addr string
 }
 
 // Addr is the server's own address, which only observers and links may use.
-func (pg *Postgres) Addr() string { return pg.port.Addr() }
+func (pg *Postgres) Addr() string { return pg.addr }
 
 // DSN is the URL of a direct connection to the database as superuser.
 func (pg *Postgres) DSN(database string) string {
+	return postgresURL(pg.addr, database)
+}
+
+func postgresURL(addr, database string) string {
 	dsn := url.URL{
-		Scheme: "postgres", User: url.User(Superuser), Host: pg.Addr(), Path: "/" + database, RawQuery: "sslmode=disable",
+		Scheme: "postgres", User: url.User(Superuser), Host: addr, Path: "/" + database, RawQuery: "sslmode=disable",
 	}
 	return dsn.String()
 }
 
 var connectionReceived = regexp.MustCompile(`connection received: host=\S+ port=(\d+)`)
 
-// Peers returns the client port of every connection that the server accepted, over all its starts.
-func (pg *Postgres) Peers() ([]int, error) {
-	return portsIn(pg.log, connectionReceived)
-}
-
-// portsIn collects the port numbers that the pattern's first group finds, one a line.
-func portsIn(path string, pattern *regexp.Regexp) ([]int, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("read peers: %w", err)
-	}
-	defer file.Close()
-	var ports []int
-	lines := bufio.NewReader(file)
-	for {
-		line, err := lines.ReadSlice('\n')
-		if match := pattern.FindSubmatch(line); match != nil {
-			port, _ := strconv.Atoi(string(match[1]))
-			ports = append(ports, port)
-		}
-		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
-			return ports, nil // end of file
-		}
-	}
-}
-
-// quit ends the server at once, in the way that frees its shared memory, for a data directory that is
+// quitPostgres ends the server at once, in the way that frees its shared memory, for a data directory that is
 // not needed any more.
-func (pg *Postgres) quit(ctx context.Context) error {
+func quitPostgres(ctx context.Context, pg *Process) error {
 	r := pg.alive()
 	if r == nil {
 		return nil
@@ -127,15 +103,14 @@ log_checkpoints = off
 `
 
 // newPostgres describes a server on a data directory that has a database postgres. It is not started.
-func (b *embedded) newPostgres(name, data, log string, record recorder, dial dialFunc) (*Postgres, error) {
+func (b *embedded) newPostgres(name, data, log string, record recorder, dial dialFunc) (*Process, *Port, error) {
 	port, err := ReservePort()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	pg := &Postgres{port: port, data: data}
-	config, err := pgconn.ParseConfig(pg.DSN(Superuser))
+	config, err := pgconn.ParseConfig(postgresURL(port.Addr(), Superuser))
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("parse own connection URL: %w", err), port.Close())
+		return nil, nil, errors.Join(fmt.Errorf("parse own connection URL: %w", err), port.Close())
 	}
 	config.DialFunc = pgconn.DialFunc(dial)
 	spec := Spec{
@@ -145,9 +120,9 @@ func (b *embedded) newPostgres(name, data, log string, record recorder, dial dia
 		Ready:   func(ctx context.Context) error { return answersQueries(ctx, config) },
 		Grace:   10 * time.Second,
 	}
-	pg.Process = &Process{
+	return &Process{
 		task: task{
-			Spec: spec, events: []string{name}, account: b.account, stop: syscall.SIGINT, data: data,
+			Spec: spec, events: []string{name}, account: b.account, stop: syscall.SIGINT, data: data, end: quitPostgres,
 			exited: func() {
 				ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 				defer cancel()
@@ -156,8 +131,7 @@ func (b *embedded) newPostgres(name, data, log string, record recorder, dial dia
 			},
 		},
 		log: log, reaper: b.reaper, record: record,
-	}
-	return pg, nil
+	}, port, nil
 }
 
 type (

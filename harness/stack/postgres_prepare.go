@@ -86,42 +86,50 @@ func (b *embedded) prepare(ctx context.Context, data string, databases []Databas
 	}
 	log := filepath.Join(b.tmp, filepath.Base(data)+".log")
 	var own loopback.Ports
-	pg, err := b.newPostgres("postgres", part, log, func(history.Process, bool) {}, own.Dial)
+	process, port, err := b.newPostgres("postgres", part, log, func(history.Process, bool) {}, own.Dial)
 	if err != nil {
 		return err
 	}
 	defer func() {
 		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 		defer cancel()
-		err = errors.Join(err, pg.retire(closing, pg.quit), pg.port.Close())
+		err = errors.Join(err, process.retire(closing), port.Close())
 	}()
-	if err := pg.Start(ctx); err != nil {
+	if err := process.Start(ctx); err != nil {
 		return err
 	}
-	for _, database := range databases {
-		if err := create(ctx, pg, database); err != nil {
-			return fmt.Errorf("create database %s: %w", database.Name, err)
-		}
+	if err := fill(ctx, port.Addr(), databases); err != nil {
+		return err
 	}
-	// Slots come last: each keeps the write-ahead log from its creation on.
-	for _, database := range databases {
-		slot := fmt.Sprintf("SELECT pg_create_logical_replication_slot('%s', 'pgoutput')", SlotName(database.Name))
-		if err := execute(ctx, pg, database.Name, slot); err != nil {
-			return fmt.Errorf("create replication slot of %s: %w", database.Name, err)
-		}
-	}
-	for _, statement := range dropTemplate0 {
-		if err := execute(ctx, pg, Superuser, statement); err != nil {
-			return fmt.Errorf("drop template0: %w", err)
-		}
-	}
-	if err := pg.Terminate(ctx); err != nil {
+	if err := process.Terminate(ctx); err != nil {
 		return err
 	}
 	if err := removeHints(part); err != nil {
 		return err
 	}
 	return os.Rename(part, data)
+}
+
+// fill makes the databases of a new server, and all that observing them takes.
+func fill(ctx context.Context, addr string, databases []Database) error {
+	for _, database := range databases {
+		if err := create(ctx, addr, database); err != nil {
+			return fmt.Errorf("create database %s: %w", database.Name, err)
+		}
+	}
+	// Slots come last: each keeps the write-ahead log from its creation on.
+	for _, database := range databases {
+		slot := fmt.Sprintf("SELECT pg_create_logical_replication_slot('%s', 'pgoutput')", SlotName(database.Name))
+		if err := execute(ctx, addr, database.Name, slot); err != nil {
+			return fmt.Errorf("create replication slot of %s: %w", database.Name, err)
+		}
+	}
+	for _, statement := range dropTemplate0 {
+		if err := execute(ctx, addr, Superuser, statement); err != nil {
+			return fmt.Errorf("drop template0: %w", err)
+		}
+	}
+	return nil
 }
 
 // observable makes every row change of a database visible to logical decoding, old values included,
@@ -154,22 +162,22 @@ func removeHints(data string) error {
 	})
 }
 
-func create(ctx context.Context, pg *Postgres, database Database) error {
-	if err := execute(ctx, pg, Superuser, "CREATE DATABASE "+pgx.Identifier{database.Name}.Sanitize()+" STRATEGY file_copy"); err != nil {
+func create(ctx context.Context, addr string, database Database) error {
+	if err := execute(ctx, addr, Superuser, "CREATE DATABASE "+pgx.Identifier{database.Name}.Sanitize()+" STRATEGY file_copy"); err != nil {
 		return err
 	}
-	if err := execute(ctx, pg, database.Name, observable); err != nil {
+	if err := execute(ctx, addr, database.Name, observable); err != nil {
 		return err
 	}
-	if err := execute(ctx, pg, database.Name, database.Schema); err != nil {
+	if err := execute(ctx, addr, database.Name, database.Schema); err != nil {
 		return fmt.Errorf("apply schema: %w", err)
 	}
 	return nil
 }
 
 // execute runs statements, any number of them, on a connection of their own.
-func execute(ctx context.Context, pg *Postgres, database, statements string) error {
-	conn, err := pgx.Connect(ctx, pg.DSN(database))
+func execute(ctx context.Context, addr, database, statements string) error {
+	conn, err := pgx.Connect(ctx, postgresURL(addr, database))
 	if err != nil {
 		return err
 	}

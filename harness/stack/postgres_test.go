@@ -38,7 +38,7 @@ func TestPostgresKeepsCommittedRowsAndSlotsOverACrash(t *testing.T) {
 	}
 	_, err = net.DialTimeout("tcp", addr, time.Second)
 	assert.ErrorIs(t, err, syscall.ECONNREFUSED)
-	_, err = os.Stat(filepath.Join(pg.data, "postmaster.pid"))
+	_, err = os.Stat(filepath.Join(pg.Node.(*Process).task.data, "postmaster.pid"))
 	assert.ErrorIs(t, err, os.ErrNotExist, "shared memory is swept")
 
 	began := time.Now()

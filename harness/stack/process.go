@@ -38,6 +38,8 @@ type task struct {
 	stop    syscall.Signal // asks for a clean stop
 	data    string         // Postgres data directory
 	exited  func()         // runs after every exit, before it is announced
+	// end ends the process for good; nil kills it.
+	end func(context.Context, *Process) error
 }
 
 // Process is a supervised child, restartable under the same name, command and ports. It is a [Node].
@@ -359,15 +361,18 @@ func (p *Process) setPaused(r *run, paused bool) {
 }
 
 // retire ends the process for good.
-func (p *Process) retire(ctx context.Context, end func(context.Context) error) error {
+func (p *Process) retire(ctx context.Context) error {
 	p.life.Lock()
 	p.closed = true
 	p.life.Unlock()
-	return end(ctx)
+	if p.task.end != nil {
+		return p.task.end(ctx, p)
+	}
+	return p.Kill(ctx)
 }
 
 // LastLog implements [Node].
 func (p *Process) LastLog(n int) []string { return lastLines(p.log, n) }
 
-// LogPath is the path of the process's log, in the run folder.
+// LogPath implements [Node].
 func (p *Process) LogPath() string { return filepath.Clean(p.log) }

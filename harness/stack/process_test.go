@@ -26,7 +26,7 @@ func bare(t *testing.T) (*Environment, *events) {
 // httpSpec is a service that answers with its pid.
 func httpSpec(t *testing.T, e *Environment, name string) (Spec, string) {
 	t.Helper()
-	port, err := e.ReservePort()
+	port, err := e.ReservePort("order")
 	require.NoError(t, err)
 	url := "http://" + port.Addr() + "/ready"
 	return Spec{
@@ -145,7 +145,7 @@ func TestAnExitNobodyAskedForIsRecorded(t *testing.T) {
 var family = Spec{Name: "family", Command: []string{"sh", "-c", "sleep 1000 & setsid sleep 1001 & wait"}}
 
 // startFamily returns the process and the pids of its tree of three.
-func startFamily(t *testing.T, e *Environment) (*Process, []int) {
+func startFamily(t *testing.T, e *Environment) (Node, []int) {
 	t.Helper()
 	p, err := e.StartService(t.Context(), family)
 	require.NoError(t, err)
@@ -235,7 +235,7 @@ func TestNothingStartsInAClosedEnvironment(t *testing.T) {
 	assert.Error(t, p.Start(t.Context()))
 	_, err = e.StartService(t.Context(), Spec{Name: "late", Command: []string{"true"}})
 	assert.ErrorContains(t, err, "environment is closed")
-	_, err = e.ReservePort()
+	_, err = e.ReservePort("order")
 	assert.ErrorContains(t, err, "environment is closed")
 	assert.FileExists(t, p.LogPath(), "logs are kept")
 }

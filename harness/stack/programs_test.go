@@ -26,6 +26,8 @@ var testPrograms = []Program{
 		return 3
 	}},
 	{"test-harness", runHarness},
+	{"test-check-engine", checkEngineProgram},
+	{"test-session", runSession},
 }
 
 // serveHTTP answers on HTTP_ADDR until it is asked to stop.

@@ -30,6 +30,8 @@ type guardLine struct {
 	Started string `json:"started,omitempty"` // its start time
 	Data    string `json:"data,omitempty"`    // its Postgres data directory, for shared memory
 	Dir     string `json:"dir,omitempty"`     // a directory to remove
+	Session string `json:"session,omitempty"` // what to remove at a container engine
+	Engine  string `json:"engine,omitempty"`  // the engine's address
 }
 
 // reaper is the harness's side: a child process that outlives the harness, however it dies, and then
@@ -128,7 +130,8 @@ func reaperMain(context.Context) int {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	guarded.killAll(ctx, os.Getenv(reaperMarkEnv))
-	if err := guarded.removeAll(ctx); err != nil {
+	err := guarded.removeAll(ctx)
+	if errors.Join(err, guarded.removeSessions()) != nil {
 		return 1
 	}
 	return 0
@@ -138,10 +141,11 @@ func reaperMain(context.Context) int {
 type guarded struct {
 	processes map[int]guardLine
 	dirs      map[string]struct{}
+	sessions  map[string]string // and the engine of each
 }
 
 func readGuards(in io.Reader) guarded {
-	g := guarded{map[int]guardLine{}, map[string]struct{}{}}
+	g := guarded{map[int]guardLine{}, map[string]struct{}{}, map[string]string{}}
 	for lines := bufio.NewScanner(in); lines.Scan(); {
 		var line guardLine
 		if json.Unmarshal(lines.Bytes(), &line) != nil {
@@ -150,10 +154,14 @@ func readGuards(in io.Reader) guarded {
 		switch {
 		case line.Release && line.PID != 0:
 			delete(g.processes, line.PID)
+		case line.Release && line.Session != "":
+			delete(g.sessions, line.Session)
 		case line.Release:
 			delete(g.dirs, line.Dir)
 		case line.PID != 0:
 			g.processes[line.PID] = line
+		case line.Session != "":
+			g.sessions[line.Session] = line.Engine
 		case line.Dir != "":
 			g.dirs[line.Dir] = struct{}{}
 		}
@@ -186,6 +194,15 @@ func (g guarded) removeAll(ctx context.Context) error {
 	}
 	for dir := range g.dirs {
 		errs = append(errs, os.RemoveAll(dir))
+	}
+	return errors.Join(errs...)
+}
+
+// removeSessions removes containers, networks and volumes. What it cannot remove, the next harness does.
+func (g guarded) removeSessions() error {
+	var errs []error
+	for id, engine := range g.sessions {
+		errs = append(errs, reapSession(context.Background(), engine, id))
 	}
 	return errors.Join(errs...)
 }

@@ -4,6 +4,7 @@ package stack
 
 import (
 	"context"
+	"errors"
 	"regexp"
 	"strings"
 	"time"
@@ -17,6 +18,8 @@ type Backend interface {
 	Name() string
 	// Versions says what runs, for the history's header: "postgres": "17.5", "broker": "kfake …".
 	Versions() map[string]string
+	// Capabilities says what the backend can break.
+	Capabilities() Capabilities
 	// New starts a fresh, empty environment and returns when all of it is ready. On an error nothing
 	// of it is left.
 	New(ctx context.Context, options Options) (*Environment, error)
@@ -24,7 +27,17 @@ type Backend interface {
 	Close() error
 }
 
-// Node is one process of the stack that a fault can hit. Its calls are safe for concurrent use.
+// Capabilities are what one backend can do and another cannot.
+type Capabilities struct {
+	// BrokersApart says that every broker is a machine of its own, which can die, pause, or be cut from
+	// the others alone. Else all brokers are one process.
+	BrokersApart bool
+}
+
+// ErrNotApart says that one broker alone cannot be hit on this backend.
+var ErrNotApart = errors.New("all brokers are one process on this backend; use --backend containers")
+
+// Node is one process or container of the stack that a fault can hit. Its calls are safe for concurrent use.
 type Node interface {
 	// Name is the process's name in the history: "order", "stock-2", "postgres", "kafka-1".
 	Name() string
@@ -44,6 +57,8 @@ type Node interface {
 	Resume(ctx context.Context) error
 	// Start runs the process again, with the same command and ports, and returns when it is ready.
 	Start(ctx context.Context) error
+	// LogPath is the path of the process's log, in the run folder.
+	LogPath() string
 	// LastLog returns at most the last n lines of the process's log, over all its starts.
 	LastLog(n int) []string
 }
@@ -75,6 +90,19 @@ type Database struct {
 type Topic struct {
 	Name       string
 	Partitions int32
+}
+
+// servers lists the databases of each Postgres server by the server's name.
+func (o Options) servers() map[string][]Database {
+	servers := map[string][]Database{}
+	for _, database := range o.Databases {
+		name := "postgres"
+		if o.SeparatePostgres {
+			name += "-" + database.Name
+		}
+		servers[name] = append(servers[name], database)
+	}
+	return servers
 }
 
 // Superuser owns the databases of every environment. It needs no password.

@@ -24,6 +24,13 @@ type kafkaRequest struct {
 	key, version    int16
 	exchange        int64
 	tokens, records []string
+	batches         []producedBatch // of a Produce for several partitions
+}
+
+// producedBatch is what a Produce carries for one partition.
+type producedBatch struct {
+	to     topicPartition
+	tokens []string
 }
 
 type topicPartition struct {
@@ -110,18 +117,18 @@ func (k *kafka) request(frame []byte, m *Message) {
 	var body kmsg.Request
 	switch kmsg.Key(key) {
 	case kmsg.Produce:
-		if body = k.decodeRequest(frame, key, version); body != nil {
+		if body = k.decodeRequest(frame, key, version, m); body != nil {
 			produce := body.(*kmsg.ProduceRequest)
-			k.produce(produce, m)
+			r.batches = k.produce(produce, m)
 			acks = produce.Acks != 0
 			r.tokens = m.Tokens
 		}
 	case kmsg.Fetch:
-		if body = k.decodeRequest(frame, key, version); body != nil {
+		if body = k.decodeRequest(frame, key, version, m); body != nil {
 			k.fetch(body.(*kmsg.FetchRequest))
 		}
 	case kmsg.OffsetCommit:
-		if body = k.decodeRequest(frame, key, version); body != nil {
+		if body = k.decodeRequest(frame, key, version, m); body != nil {
 			commit := body.(*kmsg.OffsetCommitRequest)
 			for _, topic := range commit.Topics {
 				for _, p := range topic.Partitions {
@@ -141,8 +148,14 @@ func (k *kafka) request(frame []byte, m *Message) {
 	k.waiting[int32(binary.BigEndian.Uint32(frame[8:]))] = r
 }
 
-// decodeRequest returns nil for what cannot be decoded: it passes as it came.
-func (k *kafka) decodeRequest(frame []byte, key, version int16) kmsg.Request {
+// decodeRequest returns nil for what cannot be decoded: it passes as it came, unread.
+func (k *kafka) decodeRequest(frame []byte, key, version int16, m *Message) kmsg.Request {
+	body := decodeRequest(frame, key, version)
+	m.Unread = body == nil
+	return body
+}
+
+func decodeRequest(frame []byte, key, version int16) kmsg.Request {
 	body := kmsg.RequestForKey(key)
 	if body == nil || version > body.MaxVersion() {
 		return nil
@@ -192,22 +205,37 @@ func skipTags(b []byte) []byte {
 	return b
 }
 
-// produce collects what a Produce request carries.
-func (k *kafka) produce(request *kmsg.ProduceRequest, m *Message) {
-	var tokens tokenSet
+// produce collects what a Produce request carries, and, when that is for several partitions, for each of them.
+func (k *kafka) produce(request *kmsg.ProduceRequest, m *Message) []producedBatch {
+	var all tokenSet
+	var batches []producedBatch
 	for _, topic := range request.Topics {
 		name := k.options.Topics.name(topic.Topic, topic.TopicID)
 		for _, p := range topic.Partitions {
 			m.Records = append(m.Records, name+"/"+strconv.Itoa(int(p.Partition)))
-			eachRecord(p.Records, func(_ int64, record *kmsg.Record) {
+			var tokens tokenSet
+			whole := eachRecord(p.Records, func(_ int64, record *kmsg.Record) {
 				addToken(&tokens, record.Key)
 				for _, header := range record.Headers {
 					addToken(&tokens, header.Value)
 				}
 			})
+			m.Unread = m.Unread || !whole
+			batches = append(batches, producedBatch{topicPartition{name, p.Partition}, tokens.list})
+			if all.list == nil {
+				all = tokens
+				continue
+			}
+			for _, token := range tokens.list {
+				all.addString(token)
+			}
 		}
 	}
-	m.Tokens = tokens.list
+	m.Tokens = all.list
+	if len(batches) == 1 {
+		return nil
+	}
+	return batches
 }
 
 // fetch remembers from where each partition is read: a batch may begin before that.
@@ -235,26 +263,40 @@ func (k *kafka) response(frame []byte, m *Message) bool {
 	m.Tokens, m.Records = r.tokens, r.records
 	switch kmsg.Key(r.key) {
 	case kmsg.ApiVersions:
-		m.Data = k.capVersions(frame, r.version)
+		m.Data = k.capVersions(frame, r.version, m)
 	case kmsg.Metadata, kmsg.FindCoordinator, kmsg.DescribeCluster, kmsg.Produce, kmsg.Fetch,
-		kmsg.ShareFetch, kmsg.ShareAcknowledge:
+		kmsg.ShareFetch, kmsg.ShareAcknowledge, kmsg.OffsetCommit, kmsg.OffsetFetch, kmsg.JoinGroup, kmsg.SyncGroup,
+		kmsg.Heartbeat, kmsg.ConsumerGroupHeartbeat, kmsg.InitProducerID, kmsg.EndTxn:
 		k.rewrite(frame, r, m)
 	}
 	return true
 }
 
-// produced notes the offsets that a Produce response gives.
-func (k *kafka) produced(body *kmsg.ProduceResponse, m *Message) {
+// produced notes the offsets that a Produce response gives. What it acknowledges in part is what its
+// tokens tell of; an answer that acknowledges nothing is still known by all that was asked.
+func (k *kafka) produced(body *kmsg.ProduceResponse, r kafkaRequest, m *Message) {
+	acknowledged := map[topicPartition]bool{}
 	for _, topic := range body.Topics {
 		name := k.options.Topics.name(topic.Topic, topic.TopicID)
 		for _, p := range topic.Partitions {
 			if p.ErrorCode == 0 {
 				m.Records = append(m.Records, recordName(name, p.Partition, p.BaseOffset))
-			} else if m.Status == "" {
-				m.Status = strconv.Itoa(int(p.ErrorCode))
+				acknowledged[topicPartition{name, p.Partition}] = true
 			}
 		}
 	}
+	if len(acknowledged) == 0 || len(acknowledged) >= len(r.batches) {
+		return
+	}
+	var tokens tokenSet
+	for _, batch := range r.batches {
+		if acknowledged[batch.to] {
+			for _, token := range batch.tokens {
+				tokens.addString(token)
+			}
+		}
+	}
+	m.Tokens = tokens.list
 }
 
 // delivered notes the data records that a Fetch response delivers.
@@ -264,7 +306,7 @@ func (k *kafka) delivered(body *kmsg.FetchResponse, m *Message) {
 		name := k.options.Topics.name(topic.Topic, topic.TopicID)
 		for _, p := range topic.Partitions {
 			from := k.fetched[topicPartition{name, p.Partition}]
-			eachRecord(p.RecordBatches, func(offset int64, record *kmsg.Record) {
+			whole := eachRecord(p.RecordBatches, func(offset int64, record *kmsg.Record) {
 				if offset < from {
 					return
 				}
@@ -276,6 +318,7 @@ func (k *kafka) delivered(body *kmsg.FetchResponse, m *Message) {
 					}
 				}
 			})
+			m.Unread = m.Unread || !whole
 		}
 	}
 	m.Tokens = tokens.list

@@ -49,31 +49,37 @@ const maxDecompressed = maxFrame
 
 var decompressor = kgo.DefaultDecompressor()
 
-// eachRecord calls fn with the data records of the batches in b. Control batches, formats before 2, a
-// batch cut short and whatever is damaged are left out. The record is valid during the call.
-func eachRecord(b []byte, fn func(offset int64, record *kmsg.Record)) {
+// eachRecord calls fn with the data records of the batches in b; the record is valid during the call. It
+// leaves out control batches and the last batch where that is cut short, as a broker may do to a Fetch. It
+// returns false when it also left out what it could not read: formats before 2 and whatever is damaged.
+func eachRecord(b []byte, fn func(offset int64, record *kmsg.Record)) bool {
+	whole := true
 	for len(b) >= batchHeader {
 		size := int64(binary.BigEndian.Uint32(b[8:])) + batchPrefix
-		if size < batchHeader || size > int64(len(b)) {
-			return
+		if size > int64(len(b)) {
+			break
 		}
-		if b[batchMagic] == 2 {
-			eachInBatch(b[:size], fn)
+		if b[batchMagic] != 2 || size < batchHeader || !eachInBatch(b[:size], fn) {
+			whole = false
 		}
 		b = b[size:]
 	}
+	return whole
 }
 
-func eachInBatch(b []byte, fn func(int64, *kmsg.Record)) {
+func eachInBatch(b []byte, fn func(int64, *kmsg.Record)) bool {
 	var batch kmsg.RecordBatch
-	if batch.ReadFrom(b) != nil || batch.Attributes&attributeControl != 0 {
-		return
+	if batch.ReadFrom(b) != nil {
+		return false
+	}
+	if batch.Attributes&attributeControl != 0 || batch.NumRecords == 0 { // compaction leaves batches without records
+		return true
 	}
 	records := batch.Records
 	if codec := batch.Attributes & attributeCodec; codec != 0 {
 		plain, err := decompressor.Decompress(records, kgo.CompressionCodecType(codec))
 		if err != nil || len(plain) > maxDecompressed {
-			return
+			return false
 		}
 		records = plain
 	}
@@ -81,12 +87,13 @@ func eachInBatch(b []byte, fn func(int64, *kmsg.Record)) {
 	for range batch.NumRecords {
 		length, n := binary.Varint(records)
 		if n <= 0 || length < 0 || length > int64(len(records)-n) {
-			return
+			return false
 		}
 		if record.UnsafeReadFrom(records[:n+int(length)]) != nil {
-			return
+			return false
 		}
 		fn(batch.FirstOffset+int64(record.OffsetDelta), &record)
 		records = records[n+int(length):]
 	}
+	return true
 }

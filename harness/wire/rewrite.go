@@ -6,8 +6,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// rewrite reads a response that may name brokers, and encodes it again when it does.
+// rewrite reads a response that may name brokers or tell of an error, and encodes it again when it names brokers.
+// What it cannot read passes as it came.
 func (k *kafka) rewrite(frame []byte, r kafkaRequest, m *Message) {
+	m.Unread = true
 	request := kmsg.RequestForKey(r.key)
 	if r.version > request.MaxVersion() {
 		return
@@ -24,6 +26,8 @@ func (k *kafka) rewrite(frame []byte, r kafkaRequest, m *Message) {
 	if body.ReadFrom(rest) != nil {
 		return
 	}
+	m.Unread = false
+	m.Status = errorName(errorCode(body))
 	changed := false
 	node := func(id int32, host *string, port *int32) {
 		if k.options.Broker == nil {
@@ -55,7 +59,7 @@ func (k *kafka) rewrite(frame []byte, r kafkaRequest, m *Message) {
 			node(b.NodeID, &b.Host, &b.Port)
 		}
 	case *kmsg.ProduceResponse:
-		k.produced(body, m)
+		k.produced(body, r, m)
 		for i := range body.Brokers {
 			b := &body.Brokers[i]
 			node(b.NodeID, &b.Host, &b.Port)
@@ -108,13 +112,14 @@ var highest = func() map[int16]int16 {
 const unsupportedVersion = 35
 
 // capVersions lowers what an ApiVersions response offers. Its header never has tags.
-func (k *kafka) capVersions(frame []byte, version int16) []byte {
+func (k *kafka) capVersions(frame []byte, version int16, m *Message) []byte {
 	body := kmsg.NewPtrApiVersionsResponse()
 	if len(frame) >= 10 && binary.BigEndian.Uint16(frame[8:]) == unsupportedVersion {
 		version = 0
 	}
 	body.SetVersion(version)
 	if version > body.MaxVersion() || body.ReadFrom(frame[8:]) != nil {
+		m.Unread = true
 		return frame
 	}
 	changed := false

@@ -40,12 +40,14 @@ type Message struct {
 	// Kind is what the message does: "COMMIT", "Bind", "Produce", "POST /api/v1/orders". It is empty for a fragment.
 	Kind string
 	// Status is the SQLSTATE of an Error, the transaction status of a ReadyForQuery, "implicit" or
-	// "ROLLBACK" of a COMMIT, the status code of an HTTP response.
+	// "ROLLBACK" of a COMMIT, the status code of an HTTP response, the name of the first error in a Kafka response
+	// ("NOT_ENOUGH_REPLICAS", as package kerr spells it; its number when that is not known).
 	Status string
-	// Tokens are the ids that the message carries; those of a COMMIT are its whole transaction's.
+	// Tokens are the ids that the message carries; those of a COMMIT are its whole transaction's, those of a
+	// Produce response what was produced to the partitions it acknowledges, or to all when it acknowledges none.
 	Tokens []string
 	// Records are "topic/partition" (Produce requests), "topic/partition@first offset" (Produce
-	// responses) or "topic/partition@offset" of every data record (Fetch responses).
+	// responses, of what they acknowledge) or "topic/partition@offset" of every data record (Fetch responses).
 	Records []string
 	// Began is when the transaction of a COMMIT began, on the clock of [Options].Now.
 	Began time.Duration
@@ -57,6 +59,9 @@ type Message struct {
 	// Fragment marks bytes that are no whole message: part of a frame too large to hold, or of a
 	// connection that could not be understood.
 	Fragment bool
+	// Unread marks a message that passes as it came although the codec looks into its kind: of a later
+	// version than it knows, damaged, or with records that it cannot unpack.
+	Unread bool
 	// Opens and Closes number the exchange (a request and its answer, a Postgres batch and its
 	// ReadyForQuery) that the message begins or ends; 0 for neither. Kafka requests that wait on purpose
 	// (Fetch, JoinGroup, SyncGroup) belong to none.

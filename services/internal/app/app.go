@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ordeal-chaos/ordeal/services"
 	"github.com/ordeal-chaos/ordeal/services/internal/broker"
 	"github.com/ordeal-chaos/ordeal/services/internal/config"
 	"github.com/ordeal-chaos/ordeal/services/internal/db"
@@ -83,7 +84,9 @@ func (s Service) run(ctx context.Context, cfg config.Config, log *slog.Logger) e
 		return err
 	}
 	defer closeIn(stopTimeout, database.Close)
-	producer := broker.NewProducer(cfg.Brokers, cfg.Instance)
+	producer := broker.NewProducer(broker.ProducerConfig{
+		Brokers: cfg.Brokers, ClientID: cfg.Instance, LeaderOnly: cfg.Without.Lacks(services.AcksAll),
+	})
 	defer producer.Close()
 	publisher := outbox.NewPublisher(cfg.Without, producer, log)
 	relay, err := outbox.OpenRelay(ctx, publisher, cfg.DatabaseURL, cfg.Instance, cfg.RelayPoll)

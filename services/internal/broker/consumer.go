@@ -2,6 +2,8 @@ package broker
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -15,6 +17,12 @@ const (
 	leaveTimeout = 500 * time.Millisecond
 	stopTimeout  = 500 * time.Millisecond // for the record in progress
 	commitEvery  = 20 * time.Millisecond
+
+	readBackoffMin = 20 * time.Millisecond
+	readBackoffMax = 250 * time.Millisecond
+	// leaderAge is how long a silent leader is believed in. One that was cut off from the others and replaced
+	// goes on answering that there is nothing new, and kafka-go never looks for another by itself.
+	leaderAge = 3 * time.Second
 )
 
 // ConsumerConfig describes a consumer. All fields are required.
@@ -35,12 +43,15 @@ type ConsumerConfig struct {
 // again. It uses kafka.ConsumerGroup and not a group kafka.Reader: a Reader sends the commits of an ended
 // generation under the next one, where they rewind what the new owner of the partition committed (kafka-go #1308).
 type Consumer struct {
-	cfg    ConsumerConfig
-	joined atomic.Bool
+	cfg     ConsumerConfig
+	brokers *bootstrap
+	joined  atomic.Bool
 }
 
 // NewConsumer returns a consumer that starts with Run.
-func NewConsumer(cfg ConsumerConfig) *Consumer { return &Consumer{cfg: cfg} }
+func NewConsumer(cfg ConsumerConfig) *Consumer {
+	return &Consumer{cfg: cfg, brokers: &bootstrap{addresses: cfg.Brokers}}
+}
 
 // Joined reports whether the group was joined at least once.
 func (c *Consumer) Joined() bool { return c.joined.Load() }
@@ -48,11 +59,11 @@ func (c *Consumer) Joined() bool { return c.joined.Load() }
 // Run consumes until ctx is done, through every error, and then leaves the group. The topic must exist: a group
 // that is joined before has no partitions and is not told when they appear.
 func (c *Consumer) Run(ctx context.Context) {
-	sockets := newSockets()
+	sockets := newSockets(c.brokers)
 	defer sockets.Close()
 	group, err := kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{
 		ID:                c.cfg.Group,
-		Brokers:           c.cfg.Brokers,
+		Brokers:           []string{anyBroker},
 		Topics:            []string{c.cfg.Topic},
 		Dialer:            &kafka.Dialer{ClientID: c.cfg.ClientID, Timeout: dialTimeout, DialFunc: sockets.Dial},
 		HeartbeatInterval: c.cfg.SessionTimeout / 10,
@@ -120,40 +131,81 @@ func (c *Consumer) work(generation context.Context, assignment kafka.PartitionAs
 	// The context of a generation is of kafka-go's own type, for which each derived one would start a goroutine.
 	ctx, cancel := context.WithCancel(generation)
 	defer cancel()
-	sockets := newSockets()
+	next, backoff := assignment.Offset, readBackoffMin
+	for ctx.Err() == nil {
+		from := next
+		err := c.read(ctx, assignment.ID, &next, positions)
+		switch {
+		case err == nil || errors.Is(err, errSilent):
+			continue
+		case ctx.Err() != nil:
+			return
+		case next != from:
+			backoff = readBackoffMin
+		}
+		c.cfg.Log.Warn("fetch", "topic", c.cfg.Topic, "partition", assignment.ID, "error", err)
+		pause(ctx, backoff)
+		backoff = min(2*backoff, readBackoffMax)
+	}
+}
+
+// errSilent is that of a leader who had nothing to say for a while.
+var errSilent = errors.New("leader is silent")
+
+// read looks for the leader of a partition and handles its records from offset next on, which it advances, until the
+// leader is silent or fails, or ctx is done.
+func (c *Consumer) read(ctx context.Context, partition int, next *int64, positions *positions) error {
+	sockets := newSockets(c.brokers)
 	stopSockets := context.AfterFunc(ctx, sockets.Close) // ends reads at once, which kafka-go would let wait for seconds
 	defer stopSockets()
-	defer sockets.Close()
-
 	reader := kafka.NewReader(kafka.ReaderConfig{
-		Brokers:          c.cfg.Brokers,
+		Brokers:          []string{anyBroker},
 		Topic:            c.cfg.Topic,
-		Partition:        assignment.ID,
+		Partition:        partition,
 		Dialer:           &kafka.Dialer{ClientID: c.cfg.ClientID, Timeout: dialTimeout, DialFunc: sockets.Dial},
 		MinBytes:         1,
 		MaxBytes:         1 << 20,
 		MaxWait:          100 * time.Millisecond,
 		ReadBatchTimeout: time.Second,
-		ReadBackoffMin:   20 * time.Millisecond,
-		ReadBackoffMax:   250 * time.Millisecond,
+		ReadBackoffMin:   readBackoffMin,
+		ReadBackoffMax:   readBackoffMax,
 		ReadLagInterval:  -1,
 	})
-	defer reader.Close() //nolint:errcheck // always nil
-	if err := reader.SetOffset(assignment.Offset); err != nil {
-		c.cfg.Log.Error("set offset", "partition", assignment.ID, "error", err)
+	defer reader.Close()  //nolint:errcheck // always nil
+	defer sockets.Close() // first: the reader may wait for a broker that is paused
+	if err := reader.SetOffset(*next); err != nil {
+		return fmt.Errorf("set offset: %w", err)
 	}
-	for ctx.Err() == nil {
-		message, err := reader.FetchMessage(ctx)
+	for {
+		message, err := fetch(ctx, reader)
 		if err != nil {
-			if ctx.Err() == nil { // the reader connects again by itself, with its own backoff
-				c.cfg.Log.Warn("fetch", "topic", c.cfg.Topic, "partition", assignment.ID, "error", err)
-			}
-			continue
+			return err
 		}
 		if err := c.cfg.Handle(ctx, toRecord(message)); err != nil {
-			return
+			return err
 		}
-		positions.advance(assignment.ID, message.Offset+1)
+		*next = message.Offset + 1
+		positions.advance(partition, *next)
+	}
+}
+
+func fetch(ctx context.Context, reader *kafka.Reader) (kafka.Message, error) {
+	waiting, cancel := context.WithTimeout(ctx, leaderAge)
+	defer cancel()
+	message, err := reader.FetchMessage(waiting)
+	if err != nil && waiting.Err() != nil && ctx.Err() == nil {
+		err = errSilent
+	}
+	return message, err
+}
+
+// pause waits for d, or until ctx is done.
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
 	}
 }
 

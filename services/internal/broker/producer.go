@@ -4,44 +4,63 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"sync"
 	"time"
 
 	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol"
 )
 
 const (
 	dialTimeout    = time.Second
 	produceTimeout = 2 * time.Second
-	// metadataTTL bounds how long a moved leader is looked for at its old place.
+	// metadataTTL bounds how long a moved leader is looked for at its old place when nothing tells of the move.
 	metadataTTL = 500 * time.Millisecond
+	// refreshEvery bounds how often connections are given up for fresh metadata.
+	refreshEvery = 100 * time.Millisecond
 )
 
-// Producer produces with acks=all, one request at a time for each partition. It uses kafka.Client and not
-// kafka.Writer, because a Writer goes on sending after its context ended and so overtakes what comes later.
+// ProducerConfig describes a producer.
+type ProducerConfig struct {
+	Brokers  []string
+	ClientID string
+	// LeaderOnly is acks=1: the leader acknowledges alone, and its followers may never have the records. Else the
+	// acknowledgement is that of all in-sync replicas.
+	LeaderOnly bool
+}
+
+// Producer produces and awaits acknowledgements, one request at a time for each partition. It uses kafka.Client
+// and not kafka.Writer, because a Writer goes on sending after its context ended and so overtakes what comes later.
+// It tries nothing twice: who calls it knows what must come first, and when to try again.
 type Producer struct {
 	client    *kafka.Client
 	transport *kafka.Transport
+	acks      kafka.RequiredAcks
 	stop      context.CancelFunc
 
 	mu         sync.Mutex
 	partitions map[string]int32 // by topic; known ones only
+	refreshed  time.Time
 }
 
 // NewProducer returns a producer. It connects on demand.
-func NewProducer(brokers []string, clientID string) *Producer {
+func NewProducer(cfg ProducerConfig) *Producer {
 	ctx, stop := context.WithCancel(context.Background())
 	transport := &kafka.Transport{
-		Dial:        (&net.Dialer{Timeout: dialTimeout}).DialContext,
+		Dial:        (&bootstrap{addresses: cfg.Brokers}).Dial,
 		DialTimeout: dialTimeout,
 		MetadataTTL: metadataTTL,
-		ClientID:    clientID,
+		ClientID:    cfg.ClientID,
 		Context:     ctx,
 	}
+	acks := kafka.RequireAll
+	if cfg.LeaderOnly {
+		acks = kafka.RequireOne
+	}
 	return &Producer{
-		client:     &kafka.Client{Addr: kafka.TCP(brokers...), Timeout: produceTimeout, Transport: transport},
+		client:     &kafka.Client{Addr: kafka.TCP(anyBroker), Timeout: produceTimeout, Transport: transport},
 		transport:  transport,
+		acks:       acks,
 		stop:       stop,
 		partitions: map[string]int32{},
 	}
@@ -93,7 +112,7 @@ func (p *Producer) PartitionFor(ctx context.Context, m Message) (int32, error) {
 	return partitionOf(m, n), nil
 }
 
-// Produce appends messages to one partition, in order, and waits for the acknowledgement of all in-sync replicas.
+// Produce appends messages to one partition, in order, and waits for the acknowledgement.
 // After an error it is unknown whether the messages are in the log, or will be.
 func (p *Producer) Produce(ctx context.Context, topic string, partition int32, messages []Message) error {
 	ctx, cancel := context.WithTimeout(ctx, produceTimeout)
@@ -110,7 +129,7 @@ func (p *Producer) Produce(ctx context.Context, topic string, partition int32, m
 	response, err := p.client.Produce(ctx, &kafka.ProduceRequest{
 		Topic:        topic,
 		Partition:    int(partition),
-		RequiredAcks: kafka.RequireAll,
+		RequiredAcks: p.acks,
 		Records:      kafka.NewRecordReader(records...),
 	})
 	if err == nil {
@@ -120,9 +139,40 @@ func (p *Producer) Produce(ctx context.Context, topic string, partition int32, m
 		if errors.Is(err, kafka.UnknownTopicOrPartition) {
 			p.forget(topic)
 		}
+		if misdirected(err) {
+			p.refresh()
+		}
 		return fmt.Errorf("produce to %s/%d: %w", topic, partition, err)
 	}
 	return nil
+}
+
+// misdirected says that a request may have gone to the wrong broker: it said so, or it did not answer, as one that is
+// dead or cut off from the others. A partition that has no leader or too few replicas was asked at the right place.
+func misdirected(err error) bool {
+	var refused kafka.Error
+	if !errors.As(err, &refused) {
+		return !errors.Is(err, protocol.ErrNoLeader)
+	}
+	switch refused {
+	case kafka.NotLeaderForPartition, kafka.FencedLeaderEpoch, kafka.UnknownLeaderEpoch, kafka.ReplicaNotAvailable,
+		kafka.BrokerNotAvailable, kafka.KafkaStorageError, kafka.UnknownTopicOrPartition, kafka.RequestTimedOut, kafka.NetworkException:
+		return true
+	default:
+		return false
+	}
+}
+
+// refresh makes the next request ask for fresh metadata, at another broker than before. kafka-go keeps what it knows
+// for the time to live, whatever a broker answers, and keeps asking one that is cut off (kafka-go #1221). Requests
+// on their way are left alone.
+func (p *Producer) refresh() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if now := time.Now(); now.Sub(p.refreshed) > refreshEvery {
+		p.refreshed = now
+		p.transport.CloseIdleConnections()
+	}
 }
 
 // ProduceOne appends one message to the partition it belongs to.

@@ -1,0 +1,43 @@
+// Command compare judges whether two backends give the same verdicts: it reads the JSON reports of the same runs on
+// both, prints a row for each scenario and removed guard, and exits 1 when one differs without a written reason.
+// [Compare] says what counts as a difference.
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+)
+
+const (
+	exitDiffers = 1
+	exitUsage   = 64
+)
+
+func main() {
+	flags := flag.NewFlagSet("compare", flag.ContinueOnError)
+	reasons := flags.String("reasons", "testdata/parity.yaml", "file with the differences that have a reason")
+	predicted := flags.String("predicted", "scripts/predicted", "file with the anomalies that each removed guard must show")
+	flags.Usage = func() {
+		fmt.Fprintln(flags.Output(), "compare [-reasons FILE] [-predicted FILE] DIR_A DIR_B\n"+
+			"Each directory is a backend's; it holds NAME/report.json of the sound design (NAME \"sound\") and of each removed guard.")
+		flags.PrintDefaults()
+	}
+	err := flags.Parse(os.Args[1:])
+	if errors.Is(err, flag.ErrHelp) {
+		return
+	}
+	if err != nil || flags.NArg() != 2 {
+		flags.Usage()
+		os.Exit(exitUsage)
+	}
+	same, err := run(os.Stdout, flags.Arg(0), flags.Arg(1), *reasons, *predicted)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(exitUsage)
+	}
+	if !same {
+		os.Exit(exitDiffers)
+	}
+}
