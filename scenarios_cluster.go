@@ -78,7 +78,7 @@ func clusterScenarios(system func(...Option) harness.System) []harness.Scenario 
 			Faults: harness.Schedule{
 				harness.During(1*s, 1*s, faults.Elect("order-events")),
 				harness.During(2*s, 1*s, faults.Elect("stock-events")),
-				harness.During(4*s, 2*s, faults.LeaderRestart("order-events/0")).Patient(failover),
+				harness.During(5*s, 2*s, faults.LeaderRestart("order-events/0")).Patient(failover),
 			},
 		},
 		{

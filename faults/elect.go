@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -75,16 +76,31 @@ func (e *election) Inject(ctx context.Context) error {
 			return fmt.Errorf("elect leader of %s/%d: %w", e.topic, result.Partition, result.Err)
 		}
 	}
-	return harness.Await(ctx, "other leaders of "+e.topic, func(ctx context.Context) (bool, string, error) {
+	return e.awaitMoved(ctx, admin, wanted)
+}
+
+// movedWithin bounds the wait for the new leaders to be known.
+const movedWithin = 10 * time.Second
+
+// awaitMoved waits until all moved; one is enough.
+func (e *election) awaitMoved(ctx context.Context, admin *kadm.Client, wanted map[int32]int32) error {
+	ctx, cancel := context.WithTimeout(ctx, movedWithin)
+	defer cancel()
+	err := harness.Await(ctx, "other leaders of "+e.topic, func(ctx context.Context) (bool, string, error) {
 		now, err := e.partitions(ctx, admin)
-		e.moved = 0
+		moved := 0
 		for number, p := range now {
 			if p.Leader == wanted[number] {
-				e.moved++
+				moved++
 			}
 		}
-		return e.moved == len(wanted), fmt.Sprintf("%d of %d moved", e.moved, len(wanted)), err
+		e.moved = max(e.moved, moved)
+		return moved == len(wanted), fmt.Sprintf("%d of %d moved", moved, len(wanted)), err
 	})
+	if e.moved > 0 {
+		return nil
+	}
+	return err
 }
 
 func (e *election) partitions(ctx context.Context, admin *kadm.Client) (kadm.PartitionDetails, error) {

@@ -43,7 +43,7 @@ func TestSuccession(t *testing.T) {
 func TestFollow(t *testing.T) {
 	inject, cancel := context.WithCancel(t.Context())
 	asked := make(chan struct{}, 1000)
-	s := follow(inject, office{holder: func(ctx context.Context) (string, error) {
+	s := follow(inject, office{holder: func(context.Context) (string, error) {
 		asked <- struct{}{}
 		if len(asked) > 3 {
 			return "kafka-2", nil

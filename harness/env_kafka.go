@@ -5,16 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// Admin opens an observer's administrative client to the brokers, which crosses no link. The caller
-// closes it.
+// Admin opens an observer's administrative client to the brokers, which crosses no link. What it tells is
+// at most 10 ms old. The caller closes it.
 func (e *Env) Admin() (*kadm.Client, error) {
-	client, err := e.Kafka()
+	client, err := e.Kafka(kgo.MetadataMinAge(10 * time.Millisecond)) // else it answers from its cache
 	if err != nil {
 		return nil, err
 	}

@@ -233,7 +233,7 @@ func finish() error {
 		return err
 	}
 	run := Summarize(shared.results)
-	run.Seed, run.Backend, run.Versions = shared.runner.Seed, shared.runner.Backend.Name(), shared.runner.Backend.Versions()
+	run.Seed, run.Backend, run.Versions = shared.runner.Seed, shared.runner.Backend.Name(), shared.runner.Versions()
 	run.Started, run.Seconds = shared.began.UTC(), time.Since(shared.began).Seconds()
 	return errors.Join(err, report.WriteAll(shared.runner.Out, run))
 }

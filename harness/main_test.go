@@ -50,7 +50,7 @@ func TestWrongSettingsAreMistakesOfTheCaller(t *testing.T) {
 	for _, test := range []struct{ name, value, want string }{
 		{BrokersEnv, "2", `ORDEAL_BROKERS="2": there can be 1 or 3 brokers`},
 		{BrokersEnv, "three", "there can be 1 or 3 brokers"},
-		{stack.BackendEnv, "embeded", "embeded"},
+		{stack.BackendEnv, "containerz", "containerz"},
 		{stack.ServicesEnv, "container", "need the backend containers"},
 	} {
 		t.Run(test.name+"="+test.value, func(t *testing.T) {

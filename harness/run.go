@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -130,6 +132,13 @@ func (r *Runner) Validate(scenario Scenario) error {
 	return scenario.Validate(r.capabilities(), r.brokers())
 }
 
+// Versions says what runs: the backend's [stack.Backend.Versions], and the number of Kafka brokers.
+func (r *Runner) Versions() map[string]string {
+	versions := maps.Clone(r.Backend.Versions())
+	versions["brokers"] = strconv.Itoa(r.brokers())
+	return versions
+}
+
 func (r *Runner) brokers() int { return cmp.Or(r.Brokers, 1) }
 
 func (r *Runner) capabilities() stack.Capabilities {
@@ -235,7 +244,7 @@ func (x *experiment) open(ctx context.Context, result *Result) error {
 	s, backend := x.scenario, x.runner.Backend
 	recorder, err := history.Create(result.History, history.Header{
 		Scenario: s.Name, Design: s.System.Name, Without: s.System.Without, Seed: x.runner.Seed,
-		Backend: backend.Name(), Versions: backend.Versions(), Started: time.Now().UTC(),
+		Backend: backend.Name(), Versions: x.runner.Versions(), Started: time.Now().UTC(),
 		Exercises: s.Exercises, Guarantees: s.guaranteeNames(), Faults: s.Faults.names(), Services: s.System.historyServices(), Repeat: result.Repeat,
 	})
 	if err != nil {

@@ -54,8 +54,9 @@ func (s Step) Forward() Step { s.forward = true; return s }
 // Patience is how much longer a fault stays than its schedule says, to bite, where [Step.Patient] says nothing else.
 const Patience = 4 * time.Second
 
-// healTimeout bounds each heal, which runs even when the experiment was cancelled.
-const healTimeout = 20 * time.Second
+// healTimeout bounds each heal, which runs even when the experiment was cancelled. Brokers that lost most of their
+// cluster take their time to start.
+const healTimeout = time.Minute
 
 // Faults returns the faults of all steps, in order.
 func (s Schedule) Faults() []Fault {

@@ -266,10 +266,10 @@ func (x *experiment) client(n int, ports map[string]*stack.Port) *observe.Client
 func (x *experiment) addresses() []string {
 	var lines []string
 	for _, d := range x.scenario.System.Databases {
-		lines = append(lines, fmt.Sprintf("database %s: %s", d.Name, x.stack.Postgres(d.Name).DSN(d.Name)))
+		lines = append(lines, fmt.Sprintf("database %s: %s", d.Name, x.stack.Postgres(d.Name).PublishedDSN(d.Name)))
 	}
 	for _, broker := range x.stack.Brokers() {
-		lines = append(lines, fmt.Sprintf("broker %s: %s", broker.Name(), broker.Addr()))
+		lines = append(lines, fmt.Sprintf("broker %s: %s", broker.Name(), broker.PublishedAddr()))
 	}
 	for _, name := range slices.Sorted(maps.Keys(x.links)) {
 		lines = append(lines, fmt.Sprintf("link %s: %s", name, x.links[name].Addr()))

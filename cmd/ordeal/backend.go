@@ -21,9 +21,6 @@ const (
 	auto       = "auto"
 )
 
-// brokersEnv is the environment variable for --brokers.
-const brokersEnv = "ORDEAL_BROKERS"
-
 // backends are what a run can be carried out on.
 var backends = []struct{ name, about string }{
 	{embedded, "a Kafka-protocol broker and Postgres as child processes: needs no container engine; all brokers are one process"},
@@ -41,7 +38,7 @@ type backendSetting struct {
 
 var backendSettings = []backendSetting{
 	{"backend", stack.BackendEnv, embedded, func(f runFlags) string { return f.choice.Backend }, backendNames()},
-	{"brokers", brokersEnv, "1", func(f runFlags) string { return strconv.Itoa(f.brokers) }, []cobra.Completion{"1", "3"}},
+	{"brokers", harness.BrokersEnv, "1", func(f runFlags) string { return strconv.Itoa(f.brokers) }, []cobra.Completion{"1", "3"}},
 	{"kafka-profile", stack.KafkaProfileEnv, "fast", func(f runFlags) string { return f.choice.KafkaProfile }, []cobra.Completion{"fast", "default"}},
 	{"kafka-image", stack.KafkaImageEnv, "", func(f runFlags) string { return f.choice.KafkaImage }, nil},
 	{"postgres-image", stack.PostgresImageEnv, "", func(f runFlags) string { return f.choice.PostgresImage }, nil},
@@ -77,15 +74,14 @@ func (flags *runFlags) defineBackend(f *pflag.FlagSet) {
 
 // settleBackend refuses what cannot be, before anything starts.
 func (flags *runFlags) settleBackend(f *pflag.FlagSet) error {
-	if text := os.Getenv(brokersEnv); text != "" && !f.Changed("brokers") {
-		brokers, err := strconv.Atoi(text)
-		if err != nil {
-			return fmt.Errorf("%w: %s=%s: not a whole number", harness.ErrUsage, brokersEnv, text)
+	if !f.Changed("brokers") {
+		var err error
+		if flags.brokers, err = harness.BrokersFromEnv(); err != nil {
+			return err
 		}
-		flags.brokers = brokers
 	}
 	if flags.brokers != 1 && flags.brokers != 3 {
-		return fmt.Errorf("%w: --brokers %d: there can be one or three%s", harness.ErrUsage, flags.brokers, fromEnvironment(f))
+		return fmt.Errorf("%w: --brokers %d: there can be 1 or 3 brokers", harness.ErrUsage, flags.brokers)
 	}
 	if err := flags.choice.Validate(); err != nil {
 		return fmt.Errorf("%w: %w%s", harness.ErrUsage, err, fromEnvironment(f))

@@ -82,16 +82,26 @@ func (s site) atEngine(t *testing.T) []string {
 	return found
 }
 
+// requireNothingAtEngine waits until nothing of the site is at the engine any more.
 func (s site) requireNothingAtEngine(t *testing.T, limit time.Duration) {
 	t.Helper()
-	require.Eventually(t, func() bool { return len(s.atEngine(t)) == 0 }, limit, 50*time.Millisecond, "left at the engine: %q", s.atEngine(t))
+	for deadline := time.Now().Add(limit); ; time.Sleep(50 * time.Millisecond) {
+		left := s.atEngine(t)
+		if len(left) == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Errorf("left at the engine after %s:\n%s", limit, strings.Join(left, "\n"))
+			return
+		}
+	}
 }
 
 func TestContainersRun(t *testing.T) {
 	s := newContainerSite(t)
 	run := s.run(t, "run", "calm", "broker-crash", "--backend", containers, "--json", "--out", s.out)
 	run.requireCode(t, exitPass)
-	s.requireNothingAtEngine(t, time.Millisecond)
+	s.requireNothingAtEngine(t, 0)
 	s.requireReports(t, "calm", "broker-crash")
 	said := decode(t, run.stdout.String())
 	require.Equal(t, containers, said.Backend)
@@ -109,7 +119,7 @@ func TestContainersThreeBrokers(t *testing.T) {
 	name := scenarioOnThree(t)
 	run := s.run(t, "run", name, "--backend", containers, "--brokers", "3", "--json", "--out", s.out)
 	run.requireCode(t, exitPass)
-	s.requireNothingAtEngine(t, time.Millisecond)
+	s.requireNothingAtEngine(t, 0)
 	said := decode(t, run.stdout.String())
 	require.Equal(t, "3", said.Versions["brokers"])
 	require.Contains(t, said.Scenarios[0].Repeat, "run "+name+" --backend containers --brokers 3 --seed ")
@@ -137,9 +147,10 @@ func TestContainersPlantedBug(t *testing.T) {
 	run := s.start(t, "run", "redelivery", "--without", "inbox-dedup", "--backend", containers, "--keep", "--json", "--out", s.out)
 	run.await(t, "process stock: pid")
 	s.requireKept(t, run.stderr.String())
+	require.Regexp(t, `broker kafka-1: 127\.0\.0\.1:\d+\n`, run.stderr.String(), "published for people, on loopback")
 	run.interrupt(t)
 	run.requireCode(t, exitFail)
-	s.requireNothingAtEngine(t, time.Millisecond)
+	s.requireNothingAtEngine(t, 0)
 	require.Equal(t, "double-effect", decode(t, run.stdout.String()).Scenarios[0].Anomalies[0].Name)
 }
 
@@ -147,7 +158,7 @@ func TestContainersServices(t *testing.T) {
 	s := newContainerSite(t)
 	run := s.run(t, "run", "calm", "--backend", containers, "--services", "container", "--json", "--out", s.out)
 	run.requireCode(t, exitPass)
-	s.requireNothingAtEngine(t, time.Millisecond)
+	s.requireNothingAtEngine(t, 0)
 	require.Contains(t, decode(t, run.stdout.String()).Repeat, "--services container")
 }
 
@@ -166,19 +177,26 @@ func TestContainersInterrupted(t *testing.T) {
 			run.interrupt(t)
 			run.requireEnd(t, 10*time.Second)
 			run.requireCode(t, exitInterrupted)
-			s.requireNothingAtEngine(t, time.Millisecond)
+			s.requireNothingAtEngine(t, 0)
 			s.requireNothingLeft(t, 0)
 			require.NotContains(t, run.stdout.String(), "harness", "it did as it was told")
 		})
 	}
 }
 
+// upAtEngine starts a run and returns when Kafka, Postgres and services run.
+func (s site) upAtEngine(t *testing.T) *process {
+	t.Helper()
+	run := s.start(t, "run", "broker-outage", "--backend", containers, "--out", s.out)
+	up := func() bool { return len(s.atEngine(t)) >= 3 && len(s.processes(t)) >= 4 } // with a network; ordeal, its reaper, order, stock
+	require.Eventually(t, up, 90*time.Second, 50*time.Millisecond, "the stack is not up:\n%s", &run.stderr)
+	return run
+}
+
 // SIGKILL: the reaper removes the session.
 func TestContainersKilled(t *testing.T) {
 	s := newContainerSite(t)
-	run := s.start(t, "run", "broker-outage", "--backend", containers, "--out", s.out)
-	run.await(t, "broker-outage: fault broker-outage")
-	require.NotEmpty(t, s.atEngine(t))
+	run := s.upAtEngine(t)
 	require.NoError(t, run.Process.Kill())
 	<-run.done
 	s.requireNothingAtEngine(t, 15*time.Second)
@@ -188,8 +206,7 @@ func TestContainersKilled(t *testing.T) {
 // SIGKILL of the reaper too: the next start removes what both left, and nothing else.
 func TestContainersSwept(t *testing.T) {
 	s := newContainerSite(t)
-	run := s.start(t, "run", "broker-outage", "--backend", containers, "--out", s.out)
-	run.await(t, "broker-outage: fault broker-outage")
+	run := s.upAtEngine(t)
 	for _, child := range s.processes(t) { // "/proc/PID/environ …"
 		pid, err := strconv.Atoi(strings.Split(child, "/")[2])
 		require.NoError(t, err)

@@ -33,18 +33,20 @@ func (e fakeEngine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_ = json.NewEncoder(w).Encode(body) // a client that has gone needs none
 	}
 	type object = map[string]any
-	switch {
-	case path == "/_ping":
+	switch path {
+	case "/_ping":
 		_, _ = w.Write([]byte("OK"))
-	case path == "/version":
+	case "/version":
 		answer(http.StatusOK, object{"Version": "20.10.0", "ApiVersion": e.api, "MinAPIVersion": "1.12", "Os": "linux"})
-	case path == "/info":
+	case "/info":
 		answer(http.StatusOK, object{"ServerVersion": "20.10.0", "OperatingSystem": "none", "OSType": "linux"})
-	case path == "/containers/json", path == "/networks":
+	case "/networks":
+		answer(http.StatusOK, []object{{"Name": "bridge", "Id": "0"}})
+	case "/containers/json", "/images/json":
 		answer(http.StatusOK, []object{})
-	case path == "/volumes":
+	case "/volumes":
 		answer(http.StatusOK, object{"Volumes": []object{}})
-	case path == "/images/create":
+	case "/images/create":
 		answer(http.StatusInternalServerError, object{"message": "Get \"https://registry.invalid/v2/\": no route to host"})
 	default: // images and networks by name
 		answer(http.StatusNotFound, object{"message": "no such thing: " + path})
@@ -57,6 +59,7 @@ func (s site) serve(t *testing.T, name string, handler http.Handler) (path strin
 	path = filepath.Join(filepath.Dir(s.tmp), name)
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", path)
 	require.NoError(t, err)
+	require.NoError(t, os.Chmod(path, 0o777), "the command may run as another user")
 	if handler == nil {
 		t.Cleanup(func() { require.NoError(t, listener.Close()) })
 		return path
@@ -84,7 +87,7 @@ func TestEngineErrors(t *testing.T) {
 		},
 		"nothing at the port": {
 			func(*testing.T, site) string { return "tcp://127.0.0.1:1" },
-			[]string{"tcp://127.0.0.1:1", "refused", "--backend embedded"},
+			[]string{"tcp://127.0.0.1:1", "start one", "--backend embedded"},
 		},
 		"silence": {
 			func(t *testing.T, s site) string { return "unix://" + s.serve(t, "silent.sock", nil) },

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -64,4 +66,25 @@ func TestFitOfNames(t *testing.T) {
 	s = selection{scenarios: two()[:1], catalogue: two(), named: true, without: []string{"sweeper", "outbox"}}
 	require.NoError(t, s.fit(stack.Capabilities{BrokersApart: true}, 3))
 	require.Equal(t, []string{"no scenario of this run exposes the lack of sweeper: apart would"}, s.remarks())
+}
+
+// What a run leaves out is said before it, at its end, and in its reports.
+func TestRunSaysWhatItLeavesOut(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	run := s.start(t, "run", "--without", "acks-all", "--json", "--parallel", "1", "--out", s.out)
+	run.await(t, "exposes the lack of acks-all")
+	run.interrupt(t)
+	run.requireCode(t, exitInterrupted)
+	require.Regexp(t, `(?m)^\S+ \d+ scenarios were left out: they need --backend containers --brokers 3$`, run.stderr.String())
+
+	said := decode(t, run.stdout.String())
+	require.Len(t, said.LeftOut, 1)
+	require.Equal(t, threeBrokers, said.LeftOut[0].Needs)
+	require.Contains(t, said.LeftOut[0].Scenarios, "leader-loss")
+	require.Len(t, said.Notes, 1)
+	require.Regexp(t, `^no scenario of this run exposes the lack of acks-all: \S.* would, with --backend containers --brokers 3$`, said.Notes[0])
+	summary, err := os.ReadFile(filepath.Join(s.out, report.MarkdownFile))
+	require.NoError(t, err)
+	require.Contains(t, string(summary), " scenarios were left out: they need --backend containers")
 }

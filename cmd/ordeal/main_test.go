@@ -39,7 +39,9 @@ func TestMain(m *testing.M) {
 			return 1
 		}
 		binary = filepath.Join(dir, "ordeal")
-		if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
+		build := exec.Command("go", "build", "-o", binary, ".")
+		build.Env = append(os.Environ(), "CGO_ENABLED=0") // services may run from it in containers
+		if out, err := build.CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "build ordeal: %v\n%s", err, out)
 			return 1
 		}
@@ -125,10 +127,10 @@ type process struct {
 	done           chan struct{} // closed when it has ended
 }
 
-// start runs the command in the site. It is killed when the test ends or a minute has passed.
+// start runs the command in the site. It is killed when the test ends or three minutes have passed.
 func (s site) start(t *testing.T, args ...string) *process {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	p := &process{Cmd: exec.CommandContext(ctx, binary, args...), done: make(chan struct{})}
 	p.Env = append(append(environment(), "TMPDIR="+s.tmp), s.env...)
 	p.Dir = filepath.Dir(s.tmp)
@@ -169,7 +171,7 @@ func (p *process) requireCode(t *testing.T, want int) {
 // await waits until the command has printed text to stderr.
 func (p *process) await(t *testing.T, text string) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !strings.Contains(p.stderr.String(), text); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(90 * time.Second); !strings.Contains(p.stderr.String(), text); time.Sleep(5 * time.Millisecond) {
 		select {
 		case <-p.done:
 			require.Contains(t, p.stderr.String(), text, "it ended without saying so")

@@ -136,7 +136,7 @@ func run(ctx context.Context, flags runFlags, names []string) error {
 	results := runAll(ctx, runner, selected.scenarios, flags.parallel)
 
 	summary := harness.Summarize(results)
-	summary.Seed, summary.Backend, summary.Versions = flags.seed, backend.Name(), backend.Versions()
+	summary.Seed, summary.Backend, summary.Versions = flags.seed, backend.Name(), runner.Versions()
 	summary.Started, summary.Seconds = began.UTC(), time.Since(began).Seconds()
 	summary.Interrupted = cutShort(results, len(selected.scenarios))
 	summary.Repeat = repeat(flags, names...)

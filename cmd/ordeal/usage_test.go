@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
 
+	"github.com/ordeal-chaos/ordeal/harness"
 	"github.com/ordeal-chaos/ordeal/harness/stack"
 )
 
@@ -33,7 +34,7 @@ func TestUsageErrors(t *testing.T) {
 		"process of a fault":    {[]string{"run", "calm", "--fault", "kill:stok"}, `no process "stok" here; nearest: stock, `},
 		"fault cut by a shell":  {[]string{"run", "calm", "--fault", "latency:order-"}, "ends in a dash: quote it, the shell takes > as a redirection"},
 		"backend":               {[]string{"run", "--backend", "embed"}, `backend "embed"; there are embedded, containers, auto`},
-		"brokers":               {[]string{"run", "--brokers", "2"}, "--brokers 2: there can be one or three"},
+		"brokers":               {[]string{"run", "--brokers", "2"}, "--brokers 2: there can be 1 or 3 brokers"},
 		"brokers in words":      {[]string{"run", "--brokers", "two"}, "--brokers two: not a whole number (see"},
 		"kafka profile":         {[]string{"run", "--backend", "auto", "--kafka-profile", "slow"}, `Kafka profile "slow"; there are default, fast`},
 		"services":              {[]string{"run", "--backend", "auto", "--services", "pod"}, `services "pod"; there are process, container`},
@@ -97,8 +98,8 @@ func TestBackendFromTheEnvironment(t *testing.T) {
 		want      string
 	}{
 		"backend":       {[]string{"ORDEAL_BACKEND=docker"}, nil, exitUsage, `backend "docker"; there are embedded, containers, auto (ORDEAL_BACKEND=docker is set)`},
-		"brokers":       {[]string{"ORDEAL_BROKERS=2"}, nil, exitUsage, "there can be one or three (ORDEAL_BROKERS=2 is set)"},
-		"words":         {[]string{"ORDEAL_BROKERS=two"}, nil, exitUsage, "ORDEAL_BROKERS=two: not a whole number"},
+		"brokers":       {[]string{"ORDEAL_BROKERS=2"}, nil, exitUsage, `ORDEAL_BROKERS="2": there can be 1 or 3 brokers`},
+		"words":         {[]string{"ORDEAL_BROKERS=two"}, nil, exitUsage, `ORDEAL_BROKERS="two": there can be 1 or 3 brokers`},
 		"services":      {[]string{"ORDEAL_SERVICES=container"}, nil, exitUsage, "need the backend containers (ORDEAL_SERVICES=container is set)"},
 		"chosen":        {[]string{"ORDEAL_BACKEND=containers"}, nil, exitHarness, "reach container engine"},
 		"brokers kept":  {[]string{"ORDEAL_BACKEND=containers", "ORDEAL_BROKERS=3"}, []string{"leader-loss"}, exitHarness, "reach container engine"},

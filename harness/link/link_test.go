@@ -203,8 +203,13 @@ func TestStallLosesNothing(t *testing.T) {
 	for _, direction := range []string{history.Request, history.Response, ""} {
 		t.Run("direction "+direction, func(t *testing.T) {
 			l := open(t, link.Config{Upstream: serve(t, echo)})
+			earlier := l.Watch()
 			old := dial(t, l.Addr())
 			ping(t, old, "before")
+			require.Eventually(t, func() bool { // bytes are counted just after they left
+				m := earlier.Measure()
+				return m.Request.Delivered == 6 && m.Response.Delivered == 6
+			}, 5*time.Second, time.Millisecond)
 			w := l.Watch()
 			heal := l.Stall(direction)
 			fresh := dial(t, l.Addr())
@@ -235,7 +240,7 @@ func TestStallLosesNothing(t *testing.T) {
 				require.Equal(t, "during", string(got))
 				ping(t, c, "after")
 			}
-			require.Eventually(t, func() bool { // bytes are counted just after they left
+			require.Eventually(t, func() bool {
 				m = w.Measure()
 				return m.Request.Offered == m.Request.Delivered && m.Response.Offered == m.Response.Delivered
 			}, 5*time.Second, time.Millisecond)

@@ -238,10 +238,7 @@ func (p *partition) take(r *kgo.Record) bool {
 // having all of the log goes on from where its own ends.
 func (p *partition) rewritten(r *kgo.Record) bool {
 	i, found := p.search(r.Offset)
-	if r.Attrs.IsControl() { // of which only its absence is known
-		return found
-	}
-	return !found || p.seen[i].hash != hashOf(r)
+	return found && (r.Attrs.IsControl() || p.seen[i].hash != hashOf(r))
 }
 
 // truncate forgets what was read from an offset on.

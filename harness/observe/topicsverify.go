@@ -115,7 +115,7 @@ func (t *Topics) correct(r *kgo.Record) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	p := t.at(r.Topic, r.Partition)
-	if _, found := p.search(r.Offset); r.Offset >= p.next || found && p.rewritten(r) {
+	if r.Offset >= p.next || p.rewritten(r) {
 		t.record(r)
 	}
 }

@@ -32,6 +32,9 @@ func (b *Broker) Name() string { return b.name }
 // Addr is the broker's own address, which only observers and links may use.
 func (b *Broker) Addr() string { return b.addr }
 
+// PublishedAddr is the address for people: where the broker is a container, its port on this machine.
+func (b *Broker) PublishedAddr() string { return published(b.Node, b.addr) }
+
 // NodeID is the broker's id in the Kafka protocol.
 func (b *Broker) NodeID() int32 { return b.node }
 

@@ -123,6 +123,14 @@ func (c *container) publishedAddress(port int) string {
 	return net.JoinHostPort(c.engine.bind.String(), strconv.Itoa(c.published[port]))
 }
 
+// published is the address of a server for people: of a container, its first port on the engine's host.
+func published(server Node, addr string) string {
+	if c, ok := server.(*container); ok {
+		return c.publishedAddress(c.spec.ports[0])
+	}
+	return addr
+}
+
 // Start implements [Node]. A container that is not ready in time is left running; the error quotes its log.
 func (c *container) Start(ctx context.Context) error {
 	r, err := c.spawn(ctx)
@@ -300,8 +308,22 @@ func (c *container) Pause(ctx context.Context) error {
 	if r == nil {
 		return fmt.Errorf("pause %s: %w", c.Name(), errNotRunning)
 	}
-	if _, err := c.engine.client.ContainerPause(ctx, c.id, client.ContainerPauseOptions{}); err != nil && !strings.Contains(err.Error(), "already paused") {
-		return fmt.Errorf("pause %s: %w", c.Name(), err)
+	attempts, cancel := context.WithTimeout(ctx, closeTimeout)
+	defer cancel()
+	var busy error
+	err := await(attempts, "the engine's freezer", func() (bool, error) {
+		_, err := c.engine.client.ContainerPause(attempts, c.id, client.ContainerPauseOptions{})
+		switch {
+		case err == nil, strings.Contains(err.Error(), "already paused"):
+			return true, nil
+		case strings.Contains(err.Error(), "unable to freeze"):
+			busy = err // the processes of a busy machine did not come to rest in time, and go on
+			return false, nil
+		}
+		return false, err
+	})
+	if err != nil {
+		return fmt.Errorf("pause %s: %w", c.Name(), errors.Join(err, busy))
 	}
 	c.setPaused(r, true)
 	return nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -32,11 +33,12 @@ type ContainersConfig struct {
 // containers is the backend of real servers in containers.
 type containers struct {
 	base
-	engine   *engine
-	images   images
-	profile  string
-	services bool // run in containers
-	pool     *clusterPool
+	engine       *engine
+	images       images
+	profile      string
+	serviceImage string // "" where services are processes
+	clusters     clusterConfig
+	pool         *clusterPool
 }
 
 // NewContainers returns the backend that runs Apache Kafka and Postgres at a container engine, the one
@@ -62,11 +64,7 @@ func (b *containers) init(ctx context.Context, config ContainersConfig) (err err
 		known := slices.Sorted(maps.Keys(kafkaProfiles))
 		return fmt.Errorf("no Kafka profile %q; there are %s", b.profile, strings.Join(known, " and "))
 	}
-	switch config.Services {
-	case "", "process":
-	case "container":
-		b.services = true
-	default:
+	if !slices.Contains([]string{"", "process", "container"}, config.Services) {
 		return fmt.Errorf("services run as process or container, not %q", config.Services)
 	}
 	if b.engine, err = openEngine(ctx, b.log); err != nil {
@@ -75,7 +73,7 @@ func (b *containers) init(ctx context.Context, config ContainersConfig) (err err
 	if b.images, err = findImages(ctx, b.engine.client, config.KafkaImage, config.PostgresImage, b.log); err != nil {
 		return err
 	}
-	if b.services && !b.engine.direct {
+	if config.Services == "container" && !b.engine.direct {
 		return remoteServices(b.engine.client.DaemonHost())
 	}
 	if err := b.base.init(config.TempDir, nil); err != nil {
@@ -84,9 +82,16 @@ func (b *containers) init(ctx context.Context, config ContainersConfig) (err err
 	if err := b.engine.guardedBy(b.reaper); err != nil {
 		return err
 	}
-	if err := b.engine.guardedBy(b.reaper); err != nil {
-		return err
+	if config.Services == "container" {
+		self, err := os.Executable()
+		if err != nil {
+			return fmt.Errorf("run services in containers: %w", err)
+		}
+		if b.serviceImage, err = b.engine.serviceImage(ctx, self); err != nil {
+			return err
+		}
 	}
+	b.clusters = clusterConfig{image: b.images.kafka.name, profile: b.profile, turn: make(chan struct{}, 1)}
 	b.pool = newClusterPool(b.log, func(ctx context.Context, brokers int) (*cluster, error) {
 		return b.newCluster(ctx, brokers, false)
 	})
@@ -94,8 +99,7 @@ func (b *containers) init(ctx context.Context, config ContainersConfig) (err err
 }
 
 func (b *containers) newCluster(ctx context.Context, brokers int, direct bool) (*cluster, error) {
-	config := clusterConfig{image: b.images.kafka.name, profile: b.profile}
-	return b.engine.newCluster(ctx, config, strconv.Itoa(b.number()), brokers, direct)
+	return b.engine.newCluster(ctx, b.clusters, strconv.Itoa(b.number()), brokers, direct)
 }
 
 // Name implements [Backend].
@@ -142,6 +146,9 @@ func (b *containers) assemble(ctx context.Context, e *Environment, options Optio
 	}
 	c.lend(e)
 	e.isolate, e.rejoin = c.isolate, c.rejoin
+	if b.serviceImage != "" {
+		b.containServices(e, c.clients)
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return c.serve(ctx, e, options.Topics) })
 	group.Go(func() error {

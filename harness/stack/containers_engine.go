@@ -142,7 +142,7 @@ func (g *engine) close() error {
 	return errors.Join(err, g.end(err == nil), g.client.Close())
 }
 
-// removeSession removes all containers, networks and volumes of a session.
+// removeSession removes all containers, networks, volumes and images of a session.
 func removeSession(ctx context.Context, api client.APIClient, id string) error {
 	mine := make(client.Filters).Add("label", sessionLabel+"="+id)
 	containers, err := api.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: mine})
@@ -164,6 +164,12 @@ func removeSession(ctx context.Context, api client.APIClient, id string) error {
 	errs = append(errs, err)
 	for _, v := range volumes.Items {
 		_, err := api.VolumeRemove(ctx, v.Name, client.VolumeRemoveOptions{Force: true})
+		errs = append(errs, unlessGone(err))
+	}
+	images, err := api.ImageList(ctx, client.ImageListOptions{Filters: mine})
+	errs = append(errs, err)
+	for _, i := range images.Items {
+		_, err := api.ImageRemove(ctx, i.ID, client.ImageRemoveOptions{Force: true})
 		errs = append(errs, unlessGone(err))
 	}
 	if err := errors.Join(errs...); err != nil {

@@ -95,8 +95,8 @@ func inspectImage(ctx context.Context, engine client.APIClient, name string) (im
 	return image{name, seen.ID}, nil
 }
 
-// pullImage pulls as long as there is progress, of which stalled is the longest time without. Testcontainers would retry for a quarter of an hour where no
-// registry can be reached.
+// pullImage pulls an image until there is no progress for the time of stalled. Testcontainers would retry for
+// a quarter of an hour where no registry can be reached.
 func pullImage(ctx context.Context, engine client.APIClient, name string, stalled time.Duration) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, pullTimeout, fmt.Errorf("not done after %s", pullTimeout))
 	defer cancel()

@@ -26,10 +26,14 @@ const (
 // firstBroker is the number of the first broker's address in its networks.
 const firstBroker = 11
 
+// startTimeout is long: a machine that starts several JVMs has little else left.
+const startTimeout = 2 * time.Minute
+
 // cluster is a Kafka cluster of containers, with the network on which clients reach it. One environment at
 // a time uses it. A cluster without brokers is that network alone.
 type cluster struct {
 	engine  *engine
+	config  clusterConfig
 	clients *network
 	mesh    *network // of the brokers among themselves; nil unless there are several
 	brokers []*container
@@ -43,13 +47,14 @@ type cluster struct {
 // clusterConfig is what the clusters of one backend have in common.
 type clusterConfig struct {
 	image   string
-	profile string // of kafkaProfiles
+	profile string        // of kafkaProfiles
+	turn    chan struct{} // holds a token while a cluster starts
 }
 
 // newCluster makes the networks of a cluster and describes its brokers, which start starts. direct makes
 // them advertise their real addresses.
 func (g *engine) newCluster(ctx context.Context, config clusterConfig, name string, brokers int, direct bool) (_ *cluster, err error) {
-	c := &cluster{engine: g, isolated: map[string]bool{}, dial: plainDial}
+	c := &cluster{engine: g, config: config, isolated: map[string]bool{}, dial: plainDial}
 	defer func() {
 		if err != nil {
 			cleanup, cancel := context.WithTimeout(context.Background(), closeTimeout)
@@ -67,7 +72,7 @@ func (g *engine) newCluster(ctx context.Context, config clusterConfig, name stri
 	}
 	id := clusterID()
 	for i := range brokers {
-		c.addBroker(config, name, i+1, brokers)
+		c.addBroker(name, i+1, brokers)
 		env := c.brokers[i].spec.env
 		env["CLUSTER_ID"] = id
 		if direct {
@@ -86,7 +91,7 @@ func clusterID() string {
 
 func brokerName(number int) string { return "kafka-" + strconv.Itoa(number) }
 
-func (c *cluster) addBroker(config clusterConfig, name string, number, of int) {
+func (c *cluster) addBroker(name string, number, of int) {
 	event := brokerName(number)
 	address := firstBroker + number - 1
 	at := []attachment{{network: c.clients, address: c.clients.address(address)}}
@@ -95,8 +100,9 @@ func (c *cluster) addBroker(config clusterConfig, name string, number, of int) {
 	}
 	var b *container
 	b = c.engine.container(containerSpec{
-		name: name + "-" + event, event: event, image: config.image, at: at, ports: []int{clientPort},
-		env: brokerEnvironment(number, of, config.profile),
+		name: name + "-" + event, event: event, image: c.config.image, at: at, ports: []int{clientPort},
+		readyTimeout: startTimeout,
+		env:          brokerEnvironment(number, of, c.config.profile),
 		ready: func(ctx context.Context) error {
 			seen, err := brokersSeen(ctx, c.dialer(), b.address(clientPort))
 			if err == nil && !seen[int32(number)] {
@@ -114,10 +120,14 @@ var kafkaProfiles = map[string]map[string]string{
 	// A dead leader is replaced within about 4 s instead of 10.
 	"fast": {
 		"KAFKA_BROKER_SESSION_TIMEOUT_MS":                 "2000",
-		"KAFKA_BROKER_HEARTBEAT_INTERVAL_MS":              "200",
+		"KAFKA_BROKER_HEARTBEAT_INTERVAL_MS":              "500",
 		"KAFKA_CONTROLLER_QUORUM_FETCH_TIMEOUT_MS":        "1000",
 		"KAFKA_CONTROLLER_QUORUM_ELECTION_TIMEOUT_MS":     "500",
 		"KAFKA_CONTROLLER_QUORUM_ELECTION_BACKOFF_MAX_MS": "300",
+		// Nobody refuses for a dead container: a broker that connects to a controller which just died would
+		// wait for 10 to 30 s before it asks the next one.
+		"KAFKA_SOCKET_CONNECTION_SETUP_TIMEOUT_MS":     "1000",
+		"KAFKA_SOCKET_CONNECTION_SETUP_TIMEOUT_MAX_MS": "2000",
 	},
 }
 
@@ -182,6 +192,18 @@ func (c *cluster) start(ctx context.Context) error {
 	if c.wasStarted() {
 		return nil
 	}
+	// Starting a JVM is all work and no waiting: one cluster after the other is ready sooner than all at once.
+	select {
+	case c.config.turn <- struct{}{}:
+		defer func() { <-c.config.turn }()
+	case <-ctx.Done():
+		return fmt.Errorf("await start of other brokers: %w", context.Cause(ctx))
+	}
+	noun := "brokers"
+	if len(c.brokers) == 1 {
+		noun = "broker"
+	}
+	c.engine.log(fmt.Sprintf("starting Kafka (%d %s)…", len(c.brokers), noun)) // it takes seconds
 	group, starting := errgroup.WithContext(ctx)
 	for _, b := range c.brokers {
 		group.Go(func() error { return b.Start(starting) })
@@ -189,7 +211,7 @@ func (c *cluster) start(ctx context.Context) error {
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, fmt.Errorf("not done after %s", startTimeout))
 	defer cancel()
 	for _, b := range c.brokers {
 		err := await(ctx, b.Name()+" to see all brokers", func() (bool, error) {

@@ -72,7 +72,7 @@ func litter(t *testing.T, e *Environment) {
 		"classic": {},
 		"next":    {kgo.ServerSideBalancer()}, // KIP-848
 	} {
-		// A static member does not say that it leaves.
+		// A static member does not leave when it ends.
 		options = append(options, kgo.ConsumerGroup(group), kgo.InstanceID(rand.Text()), kgo.ConsumeTopics("order-events"),
 			kgo.SessionTimeout(time.Minute), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.DisableAutoCommit())
 		member := kafkaClient(t, e, options...)
@@ -84,10 +84,12 @@ func litter(t *testing.T, e *Environment) {
 			}
 		}
 		require.NoError(t, member.CommitUncommittedOffsets(ctx))
+		member.Close()
 	}
 	producer := kafkaClient(t, e, kgo.TransactionalID("tx"), kgo.TransactionTimeout(time.Minute))
 	require.NoError(t, producer.BeginTransaction())
 	require.NoError(t, producer.ProduceSync(ctx, &kgo.Record{Topic: "stock-events", Value: []byte("open")}).FirstErr())
+	producer.Close()
 }
 
 func resetLeavesNothing(t *testing.T, b *containers, brokers int) {
@@ -327,13 +329,11 @@ func isolatedLeaderStillBelieves(t *testing.T, b *containers) {
 	require.NoError(t, published.Close())
 
 	rest := others(e, leader)
-	var next *Broker
 	require.Eventually(t, func() bool {
-		next = leaderOf(t, e, rest[0])
-		return next != nil && next != leader
-	}, 30*time.Second, 20*time.Millisecond)
-	t.Logf("a new leader %s after the cut", time.Since(began))
-	require.NoError(t, offer(t, e, next, "kept", kgo.AllISRAcks()))
+		next := leaderOf(t, e, rest[0])
+		return next != nil && next != leader && offer(t, e, next, "kept", kgo.AllISRAcks()) == nil
+	}, 60*time.Second, 20*time.Millisecond, "the others elect a leader")
+	t.Logf("a new leader serves %s after the cut", time.Since(began))
 	require.NoError(t, offer(t, e, leader, "lost too", kgo.LeaderAck()), "two leaders at once")
 
 	began = time.Now()
@@ -343,14 +343,15 @@ func isolatedLeaderStillBelieves(t *testing.T, b *containers) {
 	require.Eventually(t, func() bool {
 		for _, broker := range e.Brokers() {
 			metadata, err := metadataOf(t.Context(), e.ObserverDial, broker.Addr(), testTopics)
-			if err != nil || !led(metadata, testTopics) || leaderOf(t, e, broker) != next {
+			if err != nil || !led(metadata, testTopics) || leaderOf(t, e, broker) != leaderOf(t, e, rest[0]) {
 				return false
 			}
 		}
-		return true
+		return leaderOf(t, e, rest[0]) != leader
 	}, 60*time.Second, 20*time.Millisecond, "all replicas are in sync again, and all brokers agree")
 	t.Logf("in sync %s after the cut ended", time.Since(began))
-	assert.Equal(t, []string{"before", "kept"}, partitionKeys(t, e), "the old leader cut off what nobody else had")
+	// An attempt that timed out may be in the log all the same.
+	assert.Equal(t, []string{"before", "kept"}, slices.Compact(partitionKeys(t, e)), "the old leader cut off what nobody else had")
 	require.NoError(t, e.Close(t.Context()))
 	again, _ := contained(t, b, 3)
 	assert.Equal(t, leader.PID(), brokerNamed(again, leader.Name()).PID(), "it is fit to be used again")

@@ -27,7 +27,7 @@ func newPostgresOnContainers(t testing.TB) postgresOnContainers {
 	t.Helper()
 	b := postgresOnContainers{containers: &containers{base: base{log: func(line string) { t.Log(line) }}}}
 	require.NoError(t, b.base.init("", nil))
-	t.Cleanup(func() { require.NoError(t, b.base.release()) }) // after the session
+	t.Cleanup(func() { require.NoError(t, b.release()) }) // after the session
 	b.engine, b.images = newEngine(t)
 	require.NoError(t, b.engine.guardedBy(b.reaper))
 	var err error
@@ -41,7 +41,7 @@ func (b postgresOnContainers) started(t testing.TB, options Options) (*Environme
 	t.Helper()
 	seen := &events{}
 	options.Dir, options.Databases, options.Record = t.TempDir(), testDatabases, seen.record
-	e, err := b.base.environment(options)
+	e, err := b.environment(options)
 	require.NoError(t, err)
 	e, err = e.made(t.Context(), b.addPostgres(t.Context(), e, b.on, options))
 	require.NoError(t, err)
@@ -240,7 +240,7 @@ func TestPreparedImageIsMadeOnce(t *testing.T) {
 	b := newPostgresOnContainers(t)
 	databases := []Database{{"orders", `CREATE TABLE once(id int, made text DEFAULT '` + t.TempDir() + `');`}}
 	var prepared []string
-	b.base.log = func(line string) { prepared = append(prepared, line) } // under the lock
+	b.log = func(line string) { prepared = append(prepared, line) } // under the lock
 	name := preparedRepository + ":" + b.fingerprint(databases)
 	remove := func() { _, _ = b.engine.client.ImageRemove(context.Background(), name, client.ImageRemoveOptions{}) }
 	defer remove()
@@ -296,7 +296,7 @@ func TestFreshContainerPostgresIsFast(t *testing.T) {
 	for range 5 {
 		options := Options{Dir: t.TempDir(), Databases: testDatabases}
 		began := time.Now()
-		e, err := b.base.environment(options)
+		e, err := b.environment(options)
 		require.NoError(t, err)
 		e, err = e.made(t.Context(), b.addPostgres(t.Context(), e, b.on, options))
 		require.NoError(t, err)

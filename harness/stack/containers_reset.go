@@ -95,7 +95,7 @@ func (c *cluster) deleteTopics(ctx context.Context) error {
 }
 
 // warm makes the coordinators' topics, so that the first group and the first transaction need not wait
-// for them, and returns when the coordinators serve.
+// for them, and returns when the coordinators serve and brokers can give out producer ids.
 func (c *cluster) warm(ctx context.Context) error {
 	for _, t := range coordinatorTopics {
 		request := kmsg.NewPtrFindCoordinatorRequest()
@@ -118,17 +118,30 @@ func (c *cluster) warm(ctx context.Context) error {
 			return err
 		}
 	}
+	groups, transactions, producer := kmsg.NewPtrListGroupsRequest(), kmsg.NewPtrListTransactionsRequest(), kmsg.NewPtrInitProducerIDRequest()
+	groups.Version = 2
+	producer.Version = 1 // brokers have no producer ids until the first one asks
 	return c.everywhere(ctx, "coordinators to serve", func(addr string) (bool, error) {
-		groups := kmsg.NewPtrListGroupsRequest()
-		groups.Version = 2
-		listed, err := askKafka(ctx, c.dialer(), addr, groups)
-		if err != nil || listed.(*kmsg.ListGroupsResponse).ErrorCode != 0 {
-			return false, err
+		for _, request := range []kmsg.Request{groups, transactions, producer} {
+			response, err := askKafka(ctx, c.dialer(), addr, request)
+			if err != nil || errorCode(response) != 0 {
+				return false, err
+			}
 		}
-		transactions := kmsg.NewPtrListTransactionsRequest()
-		found, err := askKafka(ctx, c.dialer(), addr, transactions)
-		return err == nil && found.(*kmsg.ListTransactionsResponse).ErrorCode == 0, err
+		return true, nil
 	})
+}
+
+func errorCode(response kmsg.Response) int16 {
+	switch r := response.(type) {
+	case *kmsg.ListGroupsResponse:
+		return r.ErrorCode
+	case *kmsg.ListTransactionsResponse:
+		return r.ErrorCode
+	case *kmsg.InitProducerIDResponse:
+		return r.ErrorCode
+	}
+	return 0
 }
 
 // create creates the topics and returns when every broker knows their leaders.
@@ -148,7 +161,8 @@ func (c *cluster) create(ctx context.Context, topics []Topic) error {
 		return fmt.Errorf("create topics: %w", err)
 	}
 	for _, topic := range response.(*kmsg.CreateTopicsResponse).Topics {
-		if err := kerr.ErrorForCode(topic.ErrorCode); err != nil {
+		// There was none before: a broker that lost touch with the controller asks again.
+		if err := kerr.ErrorForCode(topic.ErrorCode); err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
 			return fmt.Errorf("create topic %s: %w", topic.Topic, err)
 		}
 	}

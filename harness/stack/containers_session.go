@@ -164,6 +164,10 @@ func listSessions(ctx context.Context, api client.APIClient) (map[string]remains
 	if err != nil {
 		return nil, fmt.Errorf("list volumes: %w", err)
 	}
+	images, err := api.ImageList(ctx, client.ImageListOptions{Filters: ours})
+	if err != nil {
+		return nil, fmt.Errorf("list images: %w", err)
+	}
 	sessions := map[string]remains{}
 	add := func(labels map[string]string, created time.Time) {
 		id := labels[sessionLabel]
@@ -181,6 +185,11 @@ func listSessions(ctx context.Context, api client.APIClient) (map[string]remains
 	for _, v := range volumes.Items {
 		created, _ := time.Parse(time.RFC3339, v.CreatedAt) // of an unknown age is old
 		add(v.Labels, created)
+	}
+	for _, i := range images.Items {
+		if i.Labels[sessionLabel] != "" { // a prepared image belongs to no session
+			add(i.Labels, time.Unix(i.Created, 0))
+		}
 	}
 	return sessions, nil
 }

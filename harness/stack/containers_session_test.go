@@ -73,8 +73,8 @@ func runSession(ctx context.Context) int {
 	return 0
 }
 
-// startSession runs runSession in a child.
-func startSession(t *testing.T) (*exec.Cmd, sessionReport) {
+// startSession runs runSession in a child. Whatever the test finds, nothing of it stays.
+func startSession(t *testing.T, c *connection) (*exec.Cmd, sessionReport) {
 	t.Helper()
 	command, program, err := programCommand("test-session")
 	require.NoError(t, err)
@@ -90,12 +90,18 @@ func startSession(t *testing.T) (*exec.Cmd, sessionReport) {
 	})
 	var report sessionReport
 	require.NoError(t, json.NewDecoder(out).Decode(&report))
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		assert.NoError(t, removeSession(context.Background(), c, report.Session))
+		assert.NoError(t, os.Remove(report.Lock))
+	})
 	return cmd, report
 }
 
 func TestReaperRemovesContainersOfADeadHarness(t *testing.T) {
 	c, _ := needEngine(t)
-	cmd, report := startSession(t)
+	cmd, report := startSession(t, c)
 	require.Len(t, leftOf(t, c, report.Session), 4, "two containers, a network, a volume")
 	require.Equal(t, lockHeld, stateOfLock(report.Lock))
 	began := time.Now()
@@ -104,13 +110,12 @@ func TestReaperRemovesContainersOfADeadHarness(t *testing.T) {
 	require.Eventually(t, func() bool { return len(leftOf(t, c, report.Session)) == 0 }, 15*time.Second, 50*time.Millisecond)
 	t.Logf("nothing left %s after SIGKILL", time.Since(began).Round(time.Millisecond))
 	require.Eventually(t, func() bool { return !lives(report.Reaper) }, 15*time.Second, 50*time.Millisecond, "the reaper ends")
-	assert.NoError(t, os.Remove(report.Lock))
 }
 
 func TestNextStartSweepsDeadSessionsAndSparesTheLiving(t *testing.T) {
 	c, _ := needEngine(t)
-	dead, deadReport := startSession(t)
-	living, livingReport := startSession(t)
+	dead, deadReport := startSession(t, c)
+	living, livingReport := startSession(t, c)
 	// In this order the reaper cannot do anything any more.
 	require.NoError(t, syscall.Kill(deadReport.Reaper, syscall.SIGKILL))
 	require.NoError(t, dead.Process.Kill())
@@ -128,9 +133,6 @@ func TestNextStartSweepsDeadSessionsAndSparesTheLiving(t *testing.T) {
 	require.NoError(t, living.Process.Kill())
 	_ = living.Wait()
 	require.Eventually(t, func() bool { return len(leftOf(t, c, livingReport.Session)) == 0 }, 15*time.Second, 50*time.Millisecond)
-	for _, report := range []sessionReport{deadReport, livingReport} {
-		assert.NoError(t, os.Remove(report.Lock))
-	}
 }
 
 func TestSessionIsDeadWhenItsLockIsFree(t *testing.T) {

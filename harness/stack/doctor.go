@@ -158,5 +158,5 @@ func describeEngine(ctx context.Context, c *connection) (detail, fix string, err
 	if len(missing) > 0 {
 		fix = "make images, or docker pull " + strings.Join(missing, " and ") + ", which a run tries by itself"
 	}
-	return strings.Join(found, "; "), fix, nil
+	return strings.Join(found, "\n"), fix, nil
 }

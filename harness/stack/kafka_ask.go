@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -25,8 +26,12 @@ func askKafka(ctx context.Context, dial dialFunc, addr string, request kmsg.Requ
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, conn.Close()) }()
-	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
+	defer func() {
+		if err = errors.Join(err, conn.Close()); err != nil && ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+	}()
 	frame := kmsg.NewRequestFormatter(kmsg.FormatterClientID("ordeal")).AppendRequest(nil, request, 1)
 	if _, err := conn.Write(frame); err != nil {
 		return nil, err

@@ -33,6 +33,11 @@ func (pg *Postgres) DSN(database string) string {
 	return postgresURL(pg.addr, database)
 }
 
+// PublishedDSN is DSN at the address for people: where the server is a container, its port on this machine.
+func (pg *Postgres) PublishedDSN(database string) string {
+	return postgresURL(published(pg.Node, pg.addr), database)
+}
+
 func postgresURL(addr, database string) string {
 	dsn := url.URL{
 		Scheme: "postgres", User: url.User(Superuser), Host: addr, Path: "/" + database, RawQuery: "sslmode=disable",

@@ -261,12 +261,9 @@ func (k *kafka) response(frame []byte, m *Message) bool {
 		m.Kind = "Api" + strconv.Itoa(int(r.key))
 	}
 	m.Tokens, m.Records = r.tokens, r.records
-	switch kmsg.Key(r.key) {
-	case kmsg.ApiVersions:
+	if kmsg.Key(r.key) == kmsg.ApiVersions {
 		m.Data = k.capVersions(frame, r.version, m)
-	case kmsg.Metadata, kmsg.FindCoordinator, kmsg.DescribeCluster, kmsg.Produce, kmsg.Fetch,
-		kmsg.ShareFetch, kmsg.ShareAcknowledge, kmsg.OffsetCommit, kmsg.OffsetFetch, kmsg.JoinGroup, kmsg.SyncGroup,
-		kmsg.Heartbeat, kmsg.ConsumerGroupHeartbeat, kmsg.InitProducerID, kmsg.EndTxn:
+	} else if _, known := highest[r.key]; known {
 		k.rewrite(frame, r, m)
 	}
 	return true

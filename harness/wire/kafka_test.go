@@ -56,7 +56,7 @@ func metadataResponse() *kmsg.MetadataResponse {
 
 func versionsResponse() *kmsg.ApiVersionsResponse {
 	r := kmsg.NewPtrApiVersionsResponse()
-	r.ApiKeys = []kmsg.ApiVersionsResponseApiKey{{ApiKey: 3, MaxVersion: 999}, {ApiKey: 11, MaxVersion: 999}}
+	r.ApiKeys = []kmsg.ApiVersionsResponseApiKey{{ApiKey: 3, MaxVersion: 999}, {ApiKey: kmsg.DeleteACLs.Int16(), MaxVersion: 999}}
 	return r
 }
 
@@ -188,7 +188,7 @@ func TestKafkaCapsVersions(t *testing.T) {
 		body.SetVersion(version)
 		require.NoError(t, body.ReadFrom(answered.Data[8:]))
 		assert.Equal(t, kmsg.NewPtrMetadataRequest().MaxVersion(), body.ApiKeys[0].MaxVersion)
-		assert.Equal(t, int16(999), body.ApiKeys[1].MaxVersion, "JoinGroup is not looked into")
+		assert.Equal(t, int16(999), body.ApiKeys[1].MaxVersion, "DeleteACLs is not looked into")
 	}
 }
 

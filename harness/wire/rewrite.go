@@ -95,13 +95,14 @@ func encodeResponse(header []byte, body kmsg.Response) []byte {
 	return out
 }
 
-// highest is, for the APIs whose responses name brokers or that are looked into, the version that this
-// program can encode: no client may use a later one.
+// highest is, for the APIs whose responses name brokers or are looked into, the version that this program can
+// encode: no client may use a later one.
 var highest = func() map[int16]int16 {
 	versions := map[int16]int16{}
 	for _, key := range []kmsg.Key{
 		kmsg.ApiVersions, kmsg.Metadata, kmsg.FindCoordinator, kmsg.DescribeCluster, kmsg.Produce, kmsg.Fetch,
-		kmsg.OffsetCommit, kmsg.ShareFetch, kmsg.ShareAcknowledge,
+		kmsg.ShareFetch, kmsg.ShareAcknowledge, kmsg.OffsetCommit, kmsg.OffsetFetch, kmsg.JoinGroup, kmsg.SyncGroup,
+		kmsg.Heartbeat, kmsg.ConsumerGroupHeartbeat, kmsg.InitProducerID, kmsg.EndTxn,
 	} {
 		versions[key.Int16()] = kmsg.RequestForKey(key.Int16()).MaxVersion()
 	}
