@@ -9,8 +9,8 @@ import (
 
 const (
 	// failover is how much longer than planned a fault may last until another broker has taken over: with Kafka's
-	// default timings that takes 20 s.
-	failover = 30 * time.Second
+	// default timings that takes 20 s, and 30 until what a broker forwards reaches a new controller.
+	failover = time.Minute
 	// idle is how long a cluster may take, after the heal, until anything moves: brokers that come back load their
 	// groups and win back followers first, and clients find them.
 	idle = 20 * time.Second

@@ -119,21 +119,27 @@ func (s *shortage) Evidence() harness.Evidence {
 		return harness.Evidence{Effect: "no broker was hit"}
 	}
 	evidence := s.struck.Evidence()
+	refused := refusals(s.events())
+	evidence.Bit = evidence.Bit && len(refused) > 0
+	evidence.Effect += "; Produce requests refused for want of replicas: " + tally(refused)
+	return evidence
+}
+
+// refusals counts, by client, the Produce requests that were refused for want of replicas in sync.
+func refusals(events []history.Event) map[string]int {
 	refused := map[string]int{}
-	for _, event := range s.events() {
+	for _, event := range events {
 		w := event.Wire
 		if w == nil || w.Kind != "Produce" || w.Direction != history.Response || w.Held != "" {
 			continue
 		}
 		switch w.Status {
 		case kerr.NotEnoughReplicas.Message, kerr.NotEnoughReplicasAfterAppend.Message:
-			from, _, _ := strings.Cut(w.Link, "->")
-			refused[from]++
+			client, _, _ := strings.Cut(w.Link, "->")
+			refused[client]++
 		}
 	}
-	evidence.Bit = evidence.Bit && len(refused) > 0
-	evidence.Effect += "; Produce requests refused for want of replicas: " + tally(refused)
-	return evidence
+	return refused
 }
 
 // tally lists counts by name: "order 12, stock 3".

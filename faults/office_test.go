@@ -103,6 +103,60 @@ func TestTally(t *testing.T) {
 	assert.Equal(t, "order 12, stock 3", tally(map[string]int{"stock": 3, "order": 12}))
 }
 
+// struck is an injection with evidence that the test chooses.
+type struck struct {
+	harness.Injection
+	bit bool
+}
+
+func (s struck) Evidence() harness.Evidence { return harness.Evidence{Bit: s.bit, Effect: "struck"} }
+
+// TestDeposed demands both: the broker was hit, and another has its office.
+func TestDeposed(t *testing.T) {
+	began := time.Now()
+	for _, test := range []struct {
+		name          string
+		hit, reelects bool
+		holder        string
+		bit           bool
+		effect        string
+	}{
+		{"hit, and another took over", true, false, "kafka-2", true, "kafka-1 was the controller; struck; 5ms later kafka-2 did"},
+		{"hit, and nobody took over", true, false, "kafka-1", false, "kafka-1 was the controller; struck; no other broker did since"},
+		{"another took over, though the hit failed", false, false, "kafka-2", false, "kafka-1 was the controller; struck; 5ms later kafka-2 did"},
+		{"hit, and back in office", true, true, "kafka-1", true, "kafka-1 was the controller; struck; no other broker did since"},
+	} {
+		d := &deposing{fault: deposed{reelects: test.reelects}, holder: "kafka-1", struck: struck{bit: test.hit}}
+		d.heir = &succession{office: office{duty: "was the controller"}, first: "kafka-1", began: began}
+		d.heir.answered(test.holder, nil, began.Add(5*time.Millisecond))
+		assert.Equal(t, harness.Evidence{Bit: test.bit, Effect: test.effect}, d.Evidence(), test.name)
+	}
+}
+
+func produce(direction, link, status string, records ...string) history.Event {
+	return history.Event{Wire: &history.Wire{Kind: "Produce", Direction: direction, Link: link, Status: status, Records: records}}
+}
+
+// TestProduced counts what producers asked for and were granted, and refusals for want of replicas alone.
+func TestProduced(t *testing.T) {
+	held := produce(history.Request, "order->kafka-1", "")
+	held.Wire.Held = "held"
+	events := []history.Event{
+		{Process: &history.Process{Name: "kafka-1"}}, held,
+		produce(history.Request, "order->kafka-1", "", "order-events/0"),
+		produce(history.Request, "stock->kafka-2", "", "stock-events/0"),
+		produce(history.Response, "order->kafka-1", "NOT_ENOUGH_REPLICAS"),
+		produce(history.Response, "order->kafka-1", "NOT_ENOUGH_REPLICAS_AFTER_APPEND"),
+		produce(history.Response, "order->kafka-1", "REQUEST_TIMED_OUT"),
+		produce(history.Response, "stock->kafka-2", "", "stock-events/0@4"),
+	}
+	m := &minority{events: func() []history.Event { return events }}
+	asked, acks := m.produced()
+	assert.Equal(t, 2, asked)
+	assert.Equal(t, 1, acks)
+	assert.Equal(t, map[string]int{"order": 2}, refusals(events))
+}
+
 // TestWithoutInject asks each fault on the cluster for evidence though nothing was broken: there is none, and to heal
 // breaks nothing.
 func TestWithoutInject(t *testing.T) {

@@ -24,7 +24,8 @@ func listCommand() *cobra.Command {
 		Args:    noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			table := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 2, ' ', 0)
-			anywhere, three := split(ordeal.Catalogue(ordeal.Sound), func(s harness.Scenario) bool { return s.Brokers <= 1 })
+			catalogue := ordeal.Catalogue(ordeal.Sound)
+			anywhere, three := split(catalogue, func(s harness.Scenario) bool { return s.Brokers <= 1 })
 			fmt.Fprintf(table, "SCENARIOS (ordeal run NAME)\n")
 			listScenarios(table, anywhere)
 			if len(three) > 0 {
@@ -38,11 +39,7 @@ func listCommand() *cobra.Command {
 			fmt.Fprintf(table, "\nDESIGNS (--design NAME)\n  %s\toutbox, inbox, conditional update, compare-and-set, sweeper, dead letters, idempotency keys\n", services.Design)
 			fmt.Fprintf(table, "\nGUARDS (--without NAME)\n")
 			for _, g := range services.Guards() {
-				where := ""
-				if len(exposing(anywhere, g.Name)) == 0 {
-					where = " (shown on three brokers)"
-				}
-				fmt.Fprintf(table, "  %s\t%s%s\n", g.Name, g.Protects, where)
+				fmt.Fprintf(table, "  %s\t%s Shown by %s.\n", g.Name, g.Protects, strings.Join(exposing(catalogue, g.Name), ", "))
 			}
 			fmt.Fprintf(table, "\nFAULTS (--fault KIND:TARGET)\n")
 			listFaults(table, false)

@@ -213,7 +213,7 @@ func TestList(t *testing.T) {
 	for _, want := range []string{
 		`(?m)^SCENARIOS`, `(?m)^  calm  +\S`, `(?m)^GUARDS`, `(?m)^  inbox-dedup  +\S`, `(?m)^FAULTS`,
 		`(?m)^SCENARIOS THAT NEED THREE BROKERS \(ordeal run NAME --backend containers --brokers 3\)\n(  \S.*\n)*  leader-loss  +\S`,
-		`(?m)^BACKENDS`, `(?m)^  containers  +\S`, `(?m)^  auto  +\S`, `(?m)^  acks-all  +.*\(shown on three brokers\)$`,
+		`(?m)^BACKENDS`, `(?m)^  containers  +\S`, `(?m)^  auto  +\S`, `(?m)^  acks-all  +.*Shown by isolated-leader\.$`,
 		`(?m)^  latency:LINK  +\S`, `(?m)^  broker-outage  +\S`, `(?m)^GUARANTEES`,
 		`(?m)^FAULTS THAT NEED THREE BROKERS.*\n(  \S.*\n)*  leader-kill:PARTITION  +\S`, `(?m)^  effects-at-most-once  +I7  +\S`,
 	} {

@@ -62,6 +62,11 @@ func TestThreeKafkaContainers(t *testing.T) {
 	t.Run("lose what only an isolated leader has", func(t *testing.T) { isolatedLeaderStillBelieves(t, b) })
 }
 
+// The timings that people run: a dead leader is missed for longer.
+func TestThreeKafkaContainersWithDefaultTimings(t *testing.T) {
+	leaderIsReplaced(t, newContainers(t, ContainersConfig{KafkaProfile: "default"}))
+}
+
 // litter leaves behind all that a careless client can: members that are gone but not missed, committed offsets,
 // an open transaction.
 func litter(t *testing.T, e *Environment) {
