@@ -123,13 +123,13 @@ func (s *succession) unheld() time.Duration {
 
 // acknowledgements follows the acknowledged Produce requests of one partition at the taps.
 type acknowledgements struct {
-	prefix string // of the records in it
-	last   time.Duration
-	events func() []history.Event
+	partition string
+	last      time.Duration // before the start; 0 when there was none
+	events    func() []history.Event
 }
 
 func watchAcknowledgements(env *harness.Env, partition string) acknowledgements {
-	a := acknowledgements{prefix: partition + "@", events: env.Since()}
+	a := acknowledgements{partition: partition, events: env.Since()}
 	for _, event := range env.Log() {
 		if a.in(event) {
 			a.last = event.At
@@ -141,7 +141,7 @@ func watchAcknowledgements(env *harness.Env, partition string) acknowledgements 
 func (a acknowledgements) in(event history.Event) bool {
 	if w := event.Wire; acknowledged(w) {
 		for _, record := range w.Records {
-			if strings.HasPrefix(record, a.prefix) {
+			if strings.HasPrefix(record, a.partition+"@") {
 				return true
 			}
 		}
@@ -168,7 +168,7 @@ func acknowledged(w *history.Wire) bool {
 // String tells the pause, for an effect.
 func (a acknowledgements) String() string {
 	if pause := a.pause(); pause > 0 {
-		return fmt.Sprintf("no producer was told for %v that a record is in %s", milliseconds(pause), strings.TrimSuffix(a.prefix, "@"))
+		return fmt.Sprintf("no producer was told for %v that a record is in %s", milliseconds(pause), a.partition)
 	}
-	return "no producer was told since that a record is in " + strings.TrimSuffix(a.prefix, "@")
+	return "no producer was told since that a record is in " + a.partition
 }

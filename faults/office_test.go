@@ -27,7 +27,7 @@ func TestSuccession(t *testing.T) {
 	assert.Zero(t, s.unheld())
 
 	s.answered("", nobody, at(2))
-	s.answered("", nobody, at(3))
+	s.answered("", nobody, began.Add(59*time.Minute))
 	assert.InDelta(t, time.Hour, s.unheld(), float64(time.Minute))
 
 	s.answered("kafka-3", nil, at(400))
@@ -58,10 +58,13 @@ func TestFollow(t *testing.T) {
 	time.Sleep(2 * askEvery)
 	assert.Len(t, asked, n)
 
+	asking := make(chan struct{})
 	stuck := follow(t.Context(), office{holder: func(ctx context.Context) (string, error) {
+		close(asking)
 		<-ctx.Done()
 		return "", ctx.Err()
 	}}, "kafka-1")
+	<-asking
 	stuck.end()
 	assert.Zero(t, stuck.unheld(), "a question that was cut short says nothing")
 }
@@ -74,7 +77,7 @@ func TestAcknowledgements(t *testing.T) {
 	}
 	refused := ack(250, "")
 	refused.Wire.Records, refused.Wire.Status = nil, "NOT_ENOUGH_REPLICAS"
-	a := acknowledgements{prefix: "order-events/0@", last: 100 * time.Millisecond}
+	a := acknowledgements{partition: "order-events/0", last: 100 * time.Millisecond}
 	a.events = func() []history.Event { return []history.Event{ack(200, "order-events/01@7"), refused} }
 	assert.Zero(t, a.pause())
 	assert.Equal(t, "no producer was told since that a record is in order-events/0", a.String())

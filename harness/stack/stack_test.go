@@ -107,7 +107,7 @@ func query(t testing.TB, e *Environment, database, statement string, args ...any
 
 func kafkaClient(t testing.TB, e *Environment, options ...kgo.Opt) *kgo.Client {
 	t.Helper()
-	options = append(options, kgo.SeedBrokers(e.Brokers()[0].Addr()), kgo.Dialer(e.KafkaDialer()))
+	options = append([]kgo.Opt{kgo.SeedBrokers(e.Brokers()[0].Addr()), kgo.Dialer(e.KafkaDialer())}, options...)
 	client, err := kgo.NewClient(options...)
 	require.NoError(t, err)
 	t.Cleanup(client.Close)
