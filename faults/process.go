@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/ordeal-chaos/ordeal/harness"
 	"github.com/ordeal-chaos/ordeal/harness/history"
 	"github.com/ordeal-chaos/ordeal/harness/stack"
@@ -49,10 +51,13 @@ func (e *exit) unwatch() {
 
 func (e *exit) Inject(ctx context.Context) error {
 	e.watch()
+	// All at once: the last broker of a cluster that is stopped one by one cannot stop in good order any more.
+	var group errgroup.Group
 	for _, node := range e.nodes {
-		if err := e.stop(ctx, node); err != nil {
-			return err
-		}
+		group.Go(func() error { return e.stop(ctx, node) })
+	}
+	if err := group.Wait(); err != nil {
+		return err
 	}
 	if e.atOnce {
 		return e.env.Revive(ctx, e.nodes)

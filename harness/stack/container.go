@@ -297,7 +297,7 @@ func (c *container) Terminate(ctx context.Context) error {
 		return err
 	}
 	if r.code == 128+int(syscall.SIGKILL) {
-		return fmt.Errorf("terminate %s: still running %s after it was asked to stop, killed", c.Name(), c.spec.grace)
+		return fmt.Errorf("terminate %s: %w (%s), killed", c.Name(), ErrOutlived, c.spec.grace)
 	}
 	return nil
 }

@@ -311,7 +311,7 @@ func (p *Process) Terminate(ctx context.Context) error {
 	if p.end(waiting, r) == nil {
 		return nil
 	}
-	err := fmt.Errorf("terminate %s: still running %s after %s, killed", p.Name(), grace, p.task.stop)
+	err := fmt.Errorf("terminate %s: %w (%s), killed", p.Name(), ErrOutlived, grace)
 	return errors.Join(err, p.Kill(ctx))
 }
 

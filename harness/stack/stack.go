@@ -37,6 +37,9 @@ type Capabilities struct {
 // ErrNotApart says that one broker alone cannot be hit on this backend.
 var ErrNotApart = errors.New("all brokers are one process on this backend; use --backend containers")
 
+// ErrOutlived says that a process which was asked to stop did not in time.
+var ErrOutlived = errors.New("still running after its grace period")
+
 // Node is one process or container of the stack that a fault can hit. Its calls are safe for concurrent use.
 type Node interface {
 	// Name is the process's name in the history: "order", "stock-2", "postgres", "kafka-1".
@@ -49,7 +52,7 @@ type Node interface {
 	// process that does not run is no error.
 	Kill(ctx context.Context) error
 	// Terminate asks the process to stop and returns when it has exited. One that outlives its grace
-	// period is killed, and the error says so.
+	// period is killed, and the error wraps [ErrOutlived].
 	Terminate(ctx context.Context) error
 	// Pause stops the process and all its descendants with SIGSTOP and returns when they have stopped.
 	Pause(ctx context.Context) error
