@@ -15,6 +15,12 @@ var consequences = []string{
 	check.ConservationBroken, check.Oversell, check.NegativeStock,
 }
 
+// explains lists, for an anomaly, those that follow from it: an event whose acknowledged record is gone was
+// announced, and is lost all the same.
+var explains = map[string][]string{
+	check.LostAck: {check.LostEvent, check.LostWrite, check.DeadLetterLoss},
+}
+
 // mostTellingFirst sorts anomalies by name and then by the event that completed their proof. A name comes
 // first that is no mere consequence, and then the one whose first proof was complete first: a cause comes
 // before what it leads to.
@@ -35,6 +41,17 @@ func mostTellingFirst(anomalies []check.Anomaly) []check.Anomaly {
 		}
 		r.first = min(r.first, completed(a))
 		ranks[a.Name] = r
+	}
+	for cause, follow := range explains {
+		if _, named := ranks[cause]; !named {
+			continue
+		}
+		for _, name := range follow {
+			if r, named := ranks[name]; named {
+				r.consequence = 1
+				ranks[name] = r
+			}
+		}
 	}
 	sorted := slices.Clone(anomalies)
 	slices.SortStableFunc(sorted, func(a, b check.Anomaly) int {

@@ -30,8 +30,12 @@ func TestMostTellingFirst(t *testing.T) {
 			},
 		},
 		"no proof comes last": {
-			found: []check.Anomaly{anomaly(check.LostAck, "order 1"), anomaly(check.LostEvent, "order 2", 3)},
-			want:  []check.Anomaly{anomaly(check.LostEvent, "order 2", 3), anomaly(check.LostAck, "order 1")},
+			found: []check.Anomaly{anomaly(check.LostUpdate, "sku 1"), anomaly(check.LostEvent, "order 2", 3)},
+			want:  []check.Anomaly{anomaly(check.LostEvent, "order 2", 3), anomaly(check.LostUpdate, "sku 1")},
+		},
+		"a lost acknowledgement explains the lost event": {
+			found: []check.Anomaly{anomaly(check.LostAck, "order 1", 9), anomaly(check.LostEvent, "order 1", 3)},
+			want:  []check.Anomaly{anomaly(check.LostAck, "order 1", 9), anomaly(check.LostEvent, "order 1", 3)},
 		},
 	}
 	for name, test := range tests {

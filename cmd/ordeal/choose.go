@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -71,6 +72,15 @@ func suspectShell(err error, texts []string) error {
 	return err
 }
 
+// failover is how long another broker may need to take over, with Kafka's default timings.
+const failover = time.Minute
+
+// needsThree says whether the fault needs three brokers that can fail alone.
+func needsThree(fault harness.Fault) bool {
+	var nothing harness.Topology
+	return errors.Is(fault.Validate(nothing), nothing.CheckApart())
+}
+
 // addFaults adds the faults, "kind:target" each, to every scenario.
 func addFaults(scenarios []harness.Scenario, texts []string) error {
 	for _, text := range texts {
@@ -78,8 +88,12 @@ func addFaults(scenarios []harness.Scenario, texts []string) error {
 		if err != nil {
 			return err
 		}
+		step := harness.During(time.Second, 1500*time.Millisecond, fault)
+		if needsThree(fault) {
+			step = step.Patient(failover)
+		}
 		for i := range scenarios {
-			scenarios[i].Faults = append(slices.Clip(scenarios[i].Faults), harness.During(time.Second, 1500*time.Millisecond, fault))
+			scenarios[i].Faults = append(slices.Clip(scenarios[i].Faults), step)
 		}
 	}
 	return nil

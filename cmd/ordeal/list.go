@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -63,8 +62,7 @@ func listScenarios(w io.Writer, scenarios []harness.Scenario) {
 // listFaults lists the kinds that need three brokers, or the others.
 func listFaults(w io.Writer, needThree bool) {
 	for _, k := range faults.Kinds() {
-		var nothing harness.Topology
-		if errors.Is(k.New("").Validate(nothing), nothing.CheckApart()) != needThree {
+		if needsThree(k.New("")) != needThree {
 			continue
 		}
 		name := k.Name
