@@ -61,7 +61,7 @@ bench: bin/ordeal ## Print the figures: start, environment, throughput, links, t
 	@echo '# first confirmed order, orders a second through links and directly'
 	$(GO) test -run '^$$' -bench . -benchtime 1x .
 	@echo '# a fresh environment from the pool'
-	$(GO) test -run '^$$' -bench New -benchtime 10x ./harness/stack
+	$(GO) test -run '^$$' -bench 'New$$' -benchtime 10x ./harness/stack
 	@echo '# a link with its tap, plain Toxiproxy, and no proxy'
 	$(GO) test -run '^$$' -bench . ./harness/link
 	@echo '# write-ahead log tap'
@@ -70,6 +70,12 @@ bench: bin/ordeal ## Print the figures: start, environment, throughput, links, t
 	$(GO) test -run '^$$' -bench Judge -benchtime 1x ./harness/check
 	@echo '# the whole catalogue'
 	time bin/ordeal run --out $(OUT)
+
+.PHONY: bench-containers
+bench-containers: export ORDEAL_REQUIRE_CONTAINERS = 1
+bench-containers: bin/ordeal ## Print the figures of the containers backend: ready, torn down, a fresh environment, catalogue
+	$(GO) test -run '^$$' -bench Containers -benchtime 3x ./harness/stack
+	time bin/ordeal run --backend containers --out $(OUT)
 
 .PHONY: guards
 guards: bin/ordeal ## Remove each guard: the predicted anomaly must be named

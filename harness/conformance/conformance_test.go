@@ -1,6 +1,7 @@
-// Package conformance drives the links and their taps with the client libraries that people use, against
-// every backend: a client that is not ours must work behind a link, reach its brokers through no other way,
-// and do nothing that the tap does not understand.
+// Package conformance holds what every backend must do, whatever it is made of, and drives the links and
+// their taps with the client libraries that people use, against every backend: a client that is not ours
+// must work behind a link, reach its brokers through no other way, and do nothing that the tap does not
+// understand.
 package conformance_test
 
 import (
@@ -18,7 +19,7 @@ import (
 func TestMain(m *testing.M) {
 	// A program built for the race detector sleeps a second at its end, and each backend has a reaper.
 	_ = os.Setenv("GORACE", "atexit_sleep_ms=10")
-	stack.Dispatch()
+	stack.Dispatch(service)
 	// Clients mostly wait, for the heartbeats at which partitions change hands: the number of processors is
 	// no reason to let one wait for another.
 	flag.Parse()
@@ -26,26 +27,31 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// backends are those that every client must work with. One that cannot be had here skips.
+// backends are those that all must work with. One that cannot be had here skips. temp is where temporary
+// files go, "" the usual place.
 var backends = []struct {
 	name string
-	open func(t *testing.T) stack.Backend
+	open func(t *testing.T, temp string) stack.Backend
 }{
-	{"embedded", func(t *testing.T) stack.Backend {
-		b, err := stack.NewEmbedded(t.Context(), stack.EmbeddedConfig{Log: func(line string) { t.Log(line) }})
+	{"embedded", func(t *testing.T, temp string) stack.Backend {
+		b, err := stack.NewEmbedded(t.Context(), stack.EmbeddedConfig{Log: func(line string) { t.Log(line) }, TempDir: temp})
 		require.NoError(t, err)
 		return b
 	}},
-	{"containers", func(t *testing.T) stack.Backend {
-		b, err := stack.NewContainers(t.Context(), stack.ContainersConfig{
-			Log: func(line string) { t.Log(line) }, KafkaImage: os.Getenv(stack.KafkaImageEnv), PostgresImage: os.Getenv(stack.PostgresImageEnv),
-		})
-		if err != nil && os.Getenv(requireContainersEnv) == "" {
-			t.Skip("no containers: ", err)
-		}
-		require.NoError(t, err)
-		return b
-	}},
+	{"containers", func(t *testing.T, temp string) stack.Backend { return openContainers(t, temp, "process") }},
+}
+
+// openContainers skips the test where there is no engine or image. services is as in [stack.ContainersConfig].
+func openContainers(t *testing.T, temp, services string) stack.Backend {
+	b, err := stack.NewContainers(t.Context(), stack.ContainersConfig{
+		Log: func(line string) { t.Log(line) }, TempDir: temp, Services: services,
+		KafkaImage: os.Getenv(stack.KafkaImageEnv), PostgresImage: os.Getenv(stack.PostgresImageEnv),
+	})
+	if err != nil && os.Getenv(requireContainersEnv) == "" {
+		t.Skip("no containers: ", err)
+	}
+	require.NoError(t, err)
+	return b
 }
 
 // requireContainersEnv makes a missing engine or image a failure instead of a skip, as in package stack.
@@ -56,7 +62,7 @@ const requireContainersEnv = "ORDEAL_REQUIRE_CONTAINERS"
 func TestAnyClient(t *testing.T) {
 	for _, b := range backends {
 		t.Run(b.name, func(t *testing.T) {
-			backend := b.open(t)
+			backend := b.open(t, "")
 			t.Cleanup(func() { require.NoError(t, backend.Close()) })
 			s := newStage(t, backend)
 			t.Run("clients", func(t *testing.T) {

@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// Counts of subjects depend on timing: traffic goes on for as long as a fault lasts, and a real broker is slower. They
-// differ when one side examined nothing, because nothing is proven there, or when they are so far apart
-// that the two cannot have done the same work.
+// Counts of subjects depend on timing: traffic goes on for as long as a fault lasts, and a real broker is down for
+// longer. They differ when one side examined nothing, because nothing is proven there, or when both the counts and
+// the counts by acknowledged operation are so far apart that the two cannot have looked at the same things.
 const (
 	mostRatio = 3
 	// few is a count at which a ratio says nothing.
@@ -24,11 +24,12 @@ type report struct {
 }
 
 type scenario struct {
-	Name       string      `json:"name"`
-	Without    []string    `json:"without"`
-	Verdict    string      `json:"verdict"`
-	Guarantees []guarantee `json:"guarantees"`
-	Anomalies  []struct {
+	Name         string      `json:"name"`
+	Without      []string    `json:"without"`
+	Verdict      string      `json:"verdict"`
+	Acknowledged int         `json:"acknowledged"` // operations
+	Guarantees   []guarantee `json:"guarantees"`
+	Anomalies    []struct {
 		Name string `json:"name"`
 	} `json:"anomalies"`
 	Reasons []string `json:"reasons"`
@@ -69,8 +70,8 @@ type results map[cell]scenario
 //   - a scenario that only one of them ran;
 //   - the verdict of a scenario, and one that is unknown on both, because it shows nothing;
 //   - every anomaly that only one of them named;
-//   - every guarantee whose verdict differs, that was examined on one of them only, or whose counts are
-//     more than a factor of three apart, where the larger is 10 or more;
+//   - every guarantee whose verdict differs, that was examined on one of them only, or whose counts are more
+//     than a factor of three apart, by acknowledged operation too, where the larger is 10 or more;
 //   - every removed guard for which a backend named none of the predicted anomalies.
 func Compare(a, b results, predicted map[string][]string, backends [2]string) []difference {
 	var found []difference
@@ -93,7 +94,7 @@ func Compare(a, b results, predicted map[string][]string, backends [2]string) []
 			}
 		}
 		for _, name := range union(guarantees(one), guarantees(two)) {
-			if detail := differ(one.guarantee(name), two.guarantee(name)); detail != "" {
+			if detail := differ(one, two, name); detail != "" {
 				add("guarantee "+name, "%s", detail)
 			}
 		}
@@ -102,17 +103,26 @@ func Compare(a, b results, predicted map[string][]string, backends [2]string) []
 }
 
 // differ says in words how what two backends say of a guarantee differs, "" when it does not.
-func differ(a, b guarantee) string {
-	low, high := min(a.Examined, b.Examined), max(a.Examined, b.Examined)
-	switch {
-	case low == 0 && high > 0, high >= few && high > mostRatio*low:
-		return fmt.Sprintf("examined %d and %d", a.Examined, b.Examined)
-	case a.said() != b.said():
-		return fmt.Sprintf("%s and %s", a.said(), b.said())
-	default:
-		return ""
+func differ(one, two scenario, name string) string {
+	a, b := one.guarantee(name), two.guarantee(name)
+	many := max(a.Examined, b.Examined) >= few
+	if (a.Examined == 0) != (b.Examined == 0) ||
+		many && apart(float64(a.Examined), float64(b.Examined)) && apart(one.rate(a), two.rate(b)) {
+		return fmt.Sprintf("examined %d and %d, with %d and %d operations acknowledged",
+			a.Examined, b.Examined, one.Acknowledged, two.Acknowledged)
 	}
+	if a.said() != b.said() {
+		return fmt.Sprintf("%s and %s", a.said(), b.said())
+	}
+	return ""
 }
+
+// rate is how many subjects there were for each acknowledged operation.
+func (s scenario) rate(g guarantee) float64 {
+	return float64(g.Examined) / float64(max(s.Acknowledged, 1))
+}
+
+func apart(a, b float64) bool { return max(a, b) > mostRatio*min(a, b) }
 
 func (g guarantee) said() string {
 	if g.Skipped {

@@ -76,9 +76,9 @@ func TestEveryDifferenceNeedsAReason(t *testing.T) {
 		"another anomaly": {"inbox-dedup", `{"name": "double-effect"}]`, `{"name": "lost-event"}]`,
 			"redelivery", "inbox-dedup", "anomaly lost-event", "only containers named it"},
 		"nothing examined": {"sound", `"examined": 300`, `"examined": 0`,
-			"redelivery", "", "guarantee log-sound", "examined 300 and 0"},
+			"redelivery", "", "guarantee log-sound", "examined 300 and 0, with 0 and 0 operations acknowledged"},
 		"far fewer examined": {"sound", `"examined": 300`, `"examined": 99`,
-			"redelivery", "", "guarantee log-sound", "examined 300 and 99"},
+			"redelivery", "", "guarantee log-sound", "examined 300 and 99, with 0 and 0 operations acknowledged"},
 		"a guarantee not judged": {"sound", `"name": "log-sound", "verdict": "pass", "examined": 300`, `"name": "log-sound", "verdict": "unknown", "examined": 300`,
 			"redelivery", "", "guarantee log-sound", "pass and unknown"},
 		"one more guarantee": {"sound", `"name": "dead-letters-complete"`, `"name": "dead-letters"`,
@@ -129,10 +129,15 @@ func TestAReasonMakesADifferenceRight(t *testing.T) {
 }
 
 func TestCountsDifferWhenTheyCannotBeOfTheSameWork(t *testing.T) {
-	for counts, differs := range map[[2]int]bool{
-		{0, 0}: false, {0, 1}: true, {1, 9}: false, {1, 10}: true, {100, 300}: false, {100, 301}: true, {301, 100}: true,
+	of := func(examined, acknowledged int) scenario {
+		return scenario{Acknowledged: acknowledged, Guarantees: []guarantee{{Name: "g", Examined: examined, Verdict: "pass"}}}
+	}
+	for counts, differs := range map[[4]int]bool{ // examined, twice, and acknowledged
+		{0, 0, 50, 50}: false, {0, 1, 50, 50}: true, {1, 9, 50, 50}: false, {1, 10, 50, 50}: true,
+		{100, 300, 50, 50}: false, {100, 301, 50, 50}: true, {301, 100, 50, 50}: true,
+		{100, 900, 50, 450}: false, {100, 100, 50, 450}: false, {100, 400, 50, 100}: false, {100, 400, 50, 50}: true,
 	} {
-		got := differ(guarantee{Examined: counts[0], Verdict: "pass"}, guarantee{Examined: counts[1], Verdict: "pass"})
+		got := differ(of(counts[0], counts[2]), of(counts[1], counts[3]), "g")
 		assert.Equal(t, differs, got != "", "%v", counts)
 	}
 }
