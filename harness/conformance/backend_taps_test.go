@@ -66,7 +66,9 @@ func taps(t *testing.T, s *suite) {
 	defer wal.Close()
 	log, err := observe.TapTopics(within(t, patience), observe.TopicConfig{
 		Brokers: e.seeds(), Topics: []string{"orders", "stock"}, Dial: e.KafkaDialer(), Recorder: recorder,
-		OnRecord: func(r history.Record) { records.add(string(r.Value)) },
+		OnRecord: func(r history.Record) {
+			records.add(record{r.Topic, r.Partition, r.Offset, string(r.Key), string(r.Value)}.at())
+		},
 	})
 	require.NoError(t, err)
 	defer log.Close()
@@ -107,9 +109,22 @@ func taps(t *testing.T, s *suite) {
 	}
 	slices.Sort(kept)
 	assert.Equal(t, kept, rows.values(t))
-	seen := records.values(t)
-	assert.Equal(t, e.published(t, "orders"), seen)
-	assert.Subset(t, seen, sent.values(t), "what was acknowledged is in the log")
+	var inLog []string
+	values := map[string]int{}
+	for _, r := range e.log(t, "orders") {
+		inLog = append(inLog, r.at())
+		values[r.Value]++
+	}
+	slices.Sort(inLog)
+	assert.Equal(t, inLog, records.values(t))
+	for _, value := range sent.values(t) {
+		assert.Positive(t, values[value], "%s was acknowledged", value)
+		// The embedded broker forgets with SIGKILL what idempotent producers have just sent: a batch that was
+		// not acknowledged by then is taken twice.
+		if s.Name() != "embedded" {
+			assert.Equal(t, 1, values[value], "%s of an idempotent producer", value)
+		}
+	}
 }
 
 // keepInserting commits one row after another until the context ends.

@@ -2,6 +2,7 @@ package conformance_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -42,7 +43,7 @@ func threeBrokers(t *testing.T, s *suite) {
 		next.isFresh(t)
 		publish(t, next.kafka(t), "orders", "o-1")
 		for _, broker := range next.Brokers() {
-			require.Eventually(t, func() bool { return len(next.metadata(t, broker).inSync) == brokers }, 30*time.Second, 20*time.Millisecond)
+			require.Eventually(t, func() bool { return len(next.view(t, broker).inSync) == brokers }, 30*time.Second, 20*time.Millisecond)
 		}
 	})
 }
@@ -145,7 +146,10 @@ func clusterRestarts(t *testing.T, e *used) {
 		publish(t, client, "orders", values...)
 		before = append(before, values...)
 		slices.Sort(before)
-		require.NoError(t, all(e.processes(), end))
+		err := all(e.processes(), end)
+		if !errors.Is(err, stack.ErrOutlived) { // as the last ones of a cluster do, which find no quorum to take leave of
+			require.NoError(t, err)
+		}
 		for _, broker := range e.Brokers() {
 			assert.False(t, broker.Alive())
 		}
@@ -173,25 +177,29 @@ type view struct {
 	inSync []int32
 }
 
-func (u *used) metadata(t *testing.T, asked *stack.Broker) view {
+// view asks a broker; one that cannot tell sees nothing.
+func (u *used) view(t *testing.T, asked *stack.Broker) (v view) {
 	t.Helper()
-	client := u.kafka(t, kgo.SeedBrokers(asked.Addr()))
+	client := u.kafka(t, kgo.SeedBrokers(asked.Addr()), kgo.RequestRetries(0))
 	defer client.Close()
 	request := kmsg.NewPtrMetadataRequest()
 	topic := kmsg.NewMetadataRequestTopic()
 	topic.Topic = kmsg.StringPtr("stock")
 	request.Topics = append(request.Topics, topic)
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
-	response, err := request.RequestWith(ctx, client.Broker(int(asked.NodeID())))
-	require.NoError(t, err)
-	require.Len(t, response.Topics, 1)
-	require.Len(t, response.Topics[0].Partitions, 1)
-	p := response.Topics[0].Partitions[0]
-	v := view{inSync: p.ISR}
-	for _, broker := range u.Brokers() {
-		if broker.NodeID() == p.Leader {
-			v.leader = broker
+	response, err := client.SeedBrokers()[0].Request(ctx, request)
+	if err != nil {
+		return v
+	}
+	for _, topic := range response.(*kmsg.MetadataResponse).Topics {
+		for _, p := range topic.Partitions {
+			v.inSync = p.ISR
+			for _, broker := range u.Brokers() {
+				if broker.NodeID() == p.Leader {
+					v.leader = broker
+				}
+			}
 		}
 	}
 	return v
@@ -201,9 +209,9 @@ func (u *used) metadata(t *testing.T, asked *stack.Broker) view {
 func (u *used) whole(t *testing.T) (leader *stack.Broker) {
 	t.Helper()
 	require.Eventually(t, func() bool {
-		leader = u.metadata(t, u.Brokers()[0]).leader
+		leader = u.view(t, u.Brokers()[0]).leader
 		for _, broker := range u.Brokers() {
-			if v := u.metadata(t, broker); v.leader == nil || v.leader != leader || len(v.inSync) != brokers {
+			if v := u.view(t, broker); v.leader == nil || v.leader != leader || len(v.inSync) != brokers {
 				return false
 			}
 		}
@@ -222,7 +230,7 @@ func (u *used) movesFrom(t *testing.T, leader *stack.Broker) {
 	began := time.Now()
 	for _, broker := range u.others(leader) {
 		require.Eventually(t, func() bool {
-			next := u.metadata(t, broker).leader
+			next := u.view(t, broker).leader
 			return next != nil && next != leader
 		}, 40*time.Second, 20*time.Millisecond, "leadership moves")
 	}
@@ -259,7 +267,7 @@ func oneIsIsolated(t *testing.T, e *used) {
 	require.NoError(t, e.Isolate(within(t, patience), leader.Name()), "again is no error")
 	e.movesFrom(t, leader)
 	publish(t, e.kafka(t, kgo.SeedBrokers(e.others(leader)[0].Addr())), "stock", "one is cut off")
-	assert.Equal(t, leader, e.metadata(t, leader).leader, "clients reach it, and it knows nothing of the new leader")
+	assert.Equal(t, leader, e.view(t, leader).leader, "clients reach it, and it knows nothing of the new leader")
 	assert.True(t, leader.Alive())
 	states := e.lived(leader.Name())
 

@@ -161,22 +161,30 @@ func publish(t *testing.T, client *kgo.Client, topic string, values ...string) {
 }
 
 // published are the values of all records of a topic, of which none belongs to a transaction.
-func (u *used) published(t *testing.T, topic string) []string {
+func (u *used) published(t *testing.T, topic string) (values []string) {
+	t.Helper()
+	for _, r := range u.log(t, topic) {
+		values = append(values, r.Value)
+	}
+	slices.Sort(values)
+	return values
+}
+
+func (u *used) log(t *testing.T, topic string) (records []record) {
 	t.Helper()
 	client := u.kafka(t, kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	defer client.Close()
 	ctx := within(t, 40*time.Second)
 	var left int64
 	for _, end := range u.ends(t, client, topic) {
 		left += end
 	}
-	var values []string
-	for int64(len(values)) < left {
+	for int64(len(records)) < left {
 		fetches := client.PollFetches(ctx)
 		require.NoError(t, fetches.Err0())
-		fetches.EachRecord(func(r *kgo.Record) { values = append(values, string(r.Value)) })
+		fetches.EachRecord(func(r *kgo.Record) { records = append(records, fromFranzGo(r)) })
 	}
-	slices.Sort(values)
-	return values
+	return records
 }
 
 // ends are the end offsets of a topic, by partition.
@@ -184,7 +192,9 @@ func (u *used) ends(t *testing.T, client *kgo.Client, topic string) map[int32]in
 	t.Helper()
 	ends := map[int32]int64{}
 	require.EventuallyWithT(t, func(t *assert.CollectT) {
-		listed, err := kadm.NewClient(client).ListEndOffsets(context.Background(), topic)
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		listed, err := kadm.NewClient(client).ListEndOffsets(ctx, topic)
 		require.NoError(t, err)
 		require.NoError(t, listed.Error())
 		listed.Each(func(o kadm.ListedOffset) { ends[o.Partition] = o.Offset })

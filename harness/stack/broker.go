@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -24,10 +25,17 @@ type Broker struct {
 	name string
 	node int32
 	addr string
+	log  string // "" is the node's; that of a pooled one is another environment's by and by
 }
 
 // Name implements [Node].
 func (b *Broker) Name() string { return b.name }
+
+// LogPath implements [Node].
+func (b *Broker) LogPath() string { return cmp.Or(b.log, b.Node.LogPath()) }
+
+// LastLog implements [Node].
+func (b *Broker) LastLog(n int) []string { return lastLines(b.LogPath(), n) }
 
 // Addr is the broker's own address, which only observers and links may use.
 func (b *Broker) Addr() string { return b.addr }

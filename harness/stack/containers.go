@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -39,6 +40,9 @@ type containers struct {
 	serviceImage string // "" where services are processes
 	clusters     clusterConfig
 	pool         *clusterPool
+
+	closeOnce sync.Once
+	closeErr  error
 }
 
 // NewContainers returns the backend that runs Apache Kafka and Postgres at a container engine, the one
@@ -182,8 +186,13 @@ func (b *containers) giveBack(c *cluster, direct bool) {
 // logPath is the log of a server or service.
 func (e *Environment) logPath(name string) string { return filepath.Join(e.logs, name+".log") }
 
-// Close implements [Backend].
+// Close implements [Backend]. It is idempotent; later calls return the first one's error.
 func (b *containers) Close() error {
+	b.closeOnce.Do(func() { b.closeErr = b.close() })
+	return b.closeErr
+}
+
+func (b *containers) close() error {
 	err := b.closeEnvironments()
 	if b.pool != nil {
 		b.pool.close()

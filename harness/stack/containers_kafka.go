@@ -273,7 +273,7 @@ func (c *cluster) serve(ctx context.Context, e *Environment, topics []Topic) err
 			return err
 		}
 		e.brokers = append(e.brokers, &Broker{
-			Node: b, name: b.Name(), node: int32(i + 1), addr: b.address(clientPort),
+			Node: b, name: b.Name(), node: int32(i + 1), addr: b.address(clientPort), log: b.LogPath(),
 			peerList: peerList{read: seen.read, proxied: !c.engine.direct},
 		})
 	}
