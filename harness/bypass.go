@@ -103,6 +103,12 @@ func judgeBypass(server accepting, ours dialled) (history.Probe, error) {
 		total := ours.total()
 		unknown = max(0, len(peers)-total)
 		detail = append(detail, fmt.Sprintf("counted, for a proxy hides the ports: %d accepted, %d dialled", len(peers), total))
+		if lost := total - len(peers); lost > 0 {
+			detail = append(detail, fmt.Sprintf("%d dials ended at the proxy, and so many others would not be noticed", lost))
+		}
+	}
+	if len(peers) == 0 {
+		detail = append(detail, "no connection at all is known: the server's log is not whole")
 	}
 	probe.OK = unknown+len(strangers) == 0 && len(peers) > 0
 	probe.Numbers = map[string]int64{"peers": int64(len(peers)), "strangers": int64(unknown + len(strangers))}

@@ -42,7 +42,7 @@ func TestBypassIsJudgedByPortOrByCount(t *testing.T) {
 		"nobody at all":                     {doorkeeper{exact: true}, false, ""},
 		"behind a proxy, as many":           {doorkeeper{peers: []int{7, 8, 9}}, true, "counted, for a proxy hides the ports: 3 accepted, 3 dialled"},
 		"behind a proxy, one too many":      {doorkeeper{peers: []int{6, 7, 8, 9}}, false, "counted, for a proxy hides the ports: 4 accepted, 3 dialled"},
-		"behind a proxy, from elsewhere":    {doorkeeper{peers: []int{7}, strangers: []string{"172.18.0.9"}}, false, "1 accepted, 3 dialled, 172.18.0.9"},
+		"behind a proxy, from elsewhere":    {doorkeeper{peers: []int{7}, strangers: []string{"172.18.0.9"}}, false, "172.18.0.9"},
 		"behind a proxy, nobody at all":     {doorkeeper{}, false, "0 accepted"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -152,7 +152,7 @@ func (p *player) step(ctx context.Context, step Step) error {
 	// From here on, heal runs whatever happens.
 	for _, in := range injections {
 		if !p.control {
-			in.err = in.Inject(ctx)
+			in.err = inject(ctx, in)
 		}
 		p.record(in, history.Fault{Stage: history.Injected, Error: text(in.err)})
 	}
@@ -163,6 +163,15 @@ func (p *player) step(ctx context.Context, step Step) error {
 		errs = append(errs, p.end(ctx, injections[i]))
 	}
 	return errors.Join(append(errs, fate())...)
+}
+
+// injectTimeout bounds each injection; the longest restarts three brokers, one after the other.
+const injectTimeout = 4 * time.Minute
+
+func inject(ctx context.Context, in *injection) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, injectTimeout, fmt.Errorf("not injected after %s", injectTimeout))
+	defer cancel()
+	return in.Inject(ctx)
 }
 
 // forwarded demands, after the heal, that a message that was to go on did.

@@ -36,7 +36,7 @@ var noBypass = Guarantee{
 		}
 		switch {
 		case len(bad) > 0:
-			f.Unknown = "connections went round their links: " + strings.Join(bad, "; ")
+			f.Unknown = "it is not proven that no connection went round its link: " + strings.Join(bad, "; ")
 		case f.Examined == 0:
 			f.Unknown = "no server's peers were compared with the links"
 		}

@@ -3,6 +3,7 @@ package conformance_test
 import (
 	"fmt"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
@@ -45,6 +46,14 @@ func restarts(t *testing.T, s *suite) {
 		assert.NoError(t, node.Terminate(ctx))
 		assert.Error(t, node.Pause(ctx))
 		assert.Error(t, node.Resume(ctx))
+	}
+	for _, server := range before {
+		began := time.Now()
+		conn, err := e.ObserverDial(ctx, "tcp", server.addr)
+		if !assert.ErrorIs(t, err, syscall.ECONNREFUSED, server.name) {
+			_ = conn.Close()
+		}
+		assert.Less(t, time.Since(began), time.Second, "an observer need not wait to learn that a server is down")
 	}
 	require.NoError(t, all(both, func(n stack.Node) error { return n.Start(ctx) }))
 	assert.Error(t, broker.Start(ctx), "it runs already")

@@ -4,6 +4,7 @@ package loopback
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"slices"
@@ -54,7 +55,8 @@ func (p *Ports) All() []int {
 	return all
 }
 
-// Dials is how many sockets reached out to the address, as it was given to Dial, whatever came of it.
+// Dials is how many sockets reached out to the address, as it was given to Dial, and may have got there: only a
+// refusal proves that one did not.
 func (p *Ports) Dials(addr string) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -70,6 +72,13 @@ func (p *Ports) dialled(addr string, port int) {
 		p.dials = make(map[string]int)
 	}
 	p.dials[addr]++
+}
+
+// refused takes back one dial of the address.
+func (p *Ports) refused(addr string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.dials[addr]--
 }
 
 // Dial connects like [net.Dialer.DialContext] and records the local port. Over IPv4 it binds and records
@@ -92,6 +101,9 @@ func (p *Ports) Dial(ctx context.Context, network, addr string) (net.Conn, error
 	}}
 	conn, err := dialer.DialContext(ctx, network, addr)
 	if err != nil {
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			p.refused(addr)
+		}
 		return nil, err
 	}
 	if local, ok := conn.LocalAddr().(*net.TCPAddr); ok && local.IP.To4() == nil {

@@ -53,6 +53,7 @@ func TestDialThatFailsLeavesItsPort(t *testing.T) {
 			before := len(ports.All())
 			_, err = ports.Dial(t.Context(), "tcp", addr)
 			assert.ErrorIs(t, err, syscall.ECONNREFUSED)
+			assert.Equal(t, 1, ports.Dials(addr), "a refusal did not get there")
 			assert.Len(t, ports.All(), before+1)
 		})
 	}

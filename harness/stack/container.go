@@ -159,7 +159,12 @@ func (c *container) spawn(ctx context.Context) (*containerRun, error) {
 			return nil, err
 		}
 	}
-	if _, err := c.engine.client.ContainerStart(ctx, c.id, client.ContainerStartOptions{}); err != nil {
+	if err := ctx.Err(); err != nil {
+		return nil, context.Cause(ctx)
+	}
+	call, cancel := whole(ctx)
+	defer cancel()
+	if _, err := c.engine.client.ContainerStart(call, c.id, client.ContainerStartOptions{}); err != nil {
 		return nil, err
 	}
 	// Whatever happens next, it runs: supervision begins before anything can fail.
@@ -169,9 +174,13 @@ func (c *container) spawn(ctx context.Context) (*containerRun, error) {
 	c.starts++
 	c.writeLog(fmt.Sprintf("--- start %d %s %s\n", c.starts, began.Format("15:04:05.000"), c.spec.image))
 	c.mu.Unlock()
-	seen, err := c.engine.client.ContainerInspect(ctx, c.id, client.ContainerInspectOptions{})
+	seen, err := c.engine.client.ContainerInspect(call, c.id, client.ContainerInspectOptions{})
 	if err == nil {
 		r.pid = seen.Container.State.Pid
+		// By the engine's clock, which may differ from ours.
+		if at, err := time.Parse(time.RFC3339Nano, seen.Container.State.StartedAt); err == nil {
+			began = at
+		}
 	}
 	c.announce(history.Process{PID: r.pid, State: history.Started}, true)
 	go c.supervise(r, began) // awaited through r.done
@@ -249,6 +258,8 @@ func (c *container) Kill(ctx context.Context) error {
 		return nil
 	}
 	c.wanted(r)
+	ctx, cancel := bounded(ctx)
+	defer cancel()
 	if _, err := c.engine.client.ContainerKill(ctx, c.id, client.ContainerKillOptions{Signal: "SIGKILL"}); err != nil && c.alive() != nil {
 		return fmt.Errorf("kill %s: %w", c.Name(), err)
 	}
@@ -284,6 +295,8 @@ func (c *container) Terminate(ctx context.Context) error {
 	if r == nil {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, c.spec.grace+callTimeout)
+	defer cancel()
 	if c.wanted(r) {
 		if _, err := c.engine.client.ContainerUnpause(ctx, c.id, client.ContainerUnpauseOptions{}); err != nil {
 			return fmt.Errorf("terminate %s: %w", c.Name(), err)
@@ -337,6 +350,8 @@ func (c *container) Resume(ctx context.Context) error {
 	}
 	// Announced first: what the container does next must come after it in the history.
 	c.setPaused(r, false)
+	ctx, cancel := bounded(ctx)
+	defer cancel()
 	if _, err := c.engine.client.ContainerUnpause(ctx, c.id, client.ContainerUnpauseOptions{}); err != nil && !strings.Contains(err.Error(), "not paused") {
 		return fmt.Errorf("resume %s: %w", c.Name(), err)
 	}

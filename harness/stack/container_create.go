@@ -16,6 +16,8 @@ import (
 
 // create makes the container. A published port that another took meanwhile shows only at the start.
 func (c *container) create(ctx context.Context) error {
+	ctx, cancel := whole(ctx)
+	defer cancel()
 	c.published = map[int]int{}
 	bindings, exposed := mobynetwork.PortMap{}, []string(nil)
 	for _, port := range c.spec.ports {
@@ -40,6 +42,8 @@ func (c *container) create(ctx context.Context) error {
 		},
 		HostConfigModifier: func(config *mobycontainer.HostConfig) {
 			config.PortBindings = bindings
+			// The log is evidence: whole, whatever the engine does with those of others. It knows no size without a limit.
+			config.LogConfig = mobycontainer.LogConfig{Type: "json-file", Config: map[string]string{"max-size": "1000g"}}
 		},
 		EndpointSettingsModifier: func(settings map[string]*mobynetwork.EndpointSettings) {
 			settings[first.network.name] = first.endpoint()

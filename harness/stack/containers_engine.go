@@ -11,8 +11,8 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
-	"slices"
 	"strings"
+	"time"
 
 	"github.com/moby/moby/client"
 	"github.com/testcontainers/testcontainers-go"
@@ -87,6 +87,20 @@ func engineVersion(server client.ServerVersionResult) string {
 	return fmt.Sprintf("%s %s, API %s", cmp.Or(server.Platform.Name, "Docker"), server.Version, server.APIVersion)
 }
 
+// callTimeout bounds one call of an engine that should take milliseconds.
+const callTimeout = 30 * time.Second
+
+// whole returns the context of a call that makes something: one that is given up half-way may be carried out all the
+// same, after everything else was removed.
+func whole(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
+}
+
+// bounded returns the context of a call to an engine that may have stopped answering.
+func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, callTimeout, fmt.Errorf("the container engine did not answer within %s", callTimeout))
+}
+
 // addressOf resolves the host to one IPv4 address.
 func addressOf(ctx context.Context, host string) (netip.Addr, error) {
 	found, err := net.DefaultResolver.LookupNetIP(ctx, "ip4", host)
@@ -96,29 +110,23 @@ func addressOf(ctx context.Context, host string) (netip.Addr, error) {
 	return found[0].Unmap(), nil
 }
 
-// reachesContainers says whether the engine's bridge is an interface of this machine.
+// reachesContainers says whether networks of the engine are interfaces of this machine. That the engine answers on a
+// local socket does not say so: the socket may be forwarded, or mounted into a container. And a subnet that looks
+// right may be another engine's.
 func (g *engine) reachesContainers(ctx context.Context) (bool, error) {
 	if runtime.GOOS != "linux" || !strings.HasPrefix(g.client.DaemonHost(), "unix:") {
 		return false, nil
 	}
-	bridge, err := g.client.NetworkInspect(ctx, "bridge", client.NetworkInspectOptions{})
+	ctx, cancel := whole(ctx)
+	defer cancel()
+	probe, err := g.client.NetworkCreate(ctx, g.name("probe"), client.NetworkCreateOptions{Driver: "bridge", Labels: g.labelled()})
 	if err != nil {
-		return false, nil // not every engine has one of this name
+		return false, fmt.Errorf("make a network: %w", err)
 	}
-	addresses, err := net.InterfaceAddrs()
-	if err != nil {
-		return false, fmt.Errorf("list addresses of this machine: %w", err)
-	}
-	for _, config := range bridge.Network.IPAM.Config {
-		if slices.ContainsFunc(addresses, func(a net.Addr) bool {
-			own, err := netip.ParsePrefix(a.String())
-			// Not every engine names the gateway, so the interface is known by its network.
-			return err == nil && own.Masked() == config.Subnet.Masked()
-		}) {
-			return true, nil
-		}
-	}
-	return false, nil
+	const shown = 12 // of the id, as Docker names the interface
+	_, missing := net.InterfaceByName("br-" + probe.ID[:shown])
+	_, err = g.client.NetworkRemove(ctx, probe.ID, client.NetworkRemoveOptions{})
+	return missing == nil, unlessGone(err)
 }
 
 // labelled returns the session's labels with those that Testcontainers and its reaper want.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // isolate takes a broker off the mesh. Its clients' network stays.
@@ -31,10 +32,12 @@ func (c *cluster) setIsolated(ctx context.Context, broker string, isolated bool)
 		return nil
 	}
 	if isolated {
+		// Before the call: one that is given up may be carried out all the same.
+		c.isolated[broker] = true
 		if err := c.mesh.disconnect(ctx, b.id); err != nil {
 			return fmt.Errorf("isolate %s: %w", broker, err)
 		}
-	} else if err := c.mesh.connect(ctx, b.id, b.spec.at[1]); err != nil {
+	} else if err := c.mesh.connect(ctx, b.id, b.spec.at[1]); err != nil && !strings.Contains(err.Error(), "already exists") {
 		return fmt.Errorf("rejoin %s: %w", broker, err)
 	}
 	c.isolated[broker] = isolated

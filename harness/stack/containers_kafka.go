@@ -29,6 +29,9 @@ const firstBroker = 11
 // startTimeout is long: a machine that starts several JVMs has little else left.
 const startTimeout = 2 * time.Minute
 
+// serveTimeout bounds what brokers that run need for one environment more.
+const serveTimeout = time.Minute
+
 // cluster is a Kafka cluster of containers, with the network on which clients reach it. One environment at
 // a time uses it. A cluster without brokers is that network alone.
 type cluster struct {
@@ -267,11 +270,14 @@ func (c *cluster) serve(ctx context.Context, e *Environment, topics []Topic) err
 	if err := c.start(ctx); err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeoutCause(ctx, serveTimeout, fmt.Errorf("brokers were not ready for an environment after %s", serveTimeout))
+	defer cancel()
 	for i, b := range c.brokers {
 		seen := &kafkaPeers{broker: b, dial: e.ObserverDial, log: b.LogPath(), mesh: c.mesh}
 		if err := seen.begin(ctx); err != nil {
 			return err
 		}
+		e.refuses(b.address(clientPort), b)
 		e.brokers = append(e.brokers, &Broker{
 			Node: b, name: b.Name(), node: int32(i + 1), addr: b.address(clientPort), log: b.LogPath(),
 			peerList: peerList{read: seen.read, proxied: !c.engine.direct},

@@ -41,6 +41,11 @@ func (g *engine) network(ctx context.Context, name string, internal bool) (*netw
 // make lets the engine choose a free subnet and then asks for it by name: only in a subnet that was asked
 // for may containers have addresses of our choice.
 func (n *network) make(ctx context.Context, internal bool) error {
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
+	}
+	ctx, cancel := whole(ctx)
+	defer cancel()
 	options := client.NetworkCreateOptions{Driver: "bridge", Internal: internal, Labels: n.engine.labelled()}
 	api := n.engine.client
 	chosen, err := api.NetworkCreate(ctx, n.name, options)
@@ -79,6 +84,8 @@ func (n *network) address(number int) netip.Addr {
 
 // connect attaches a container.
 func (n *network) connect(ctx context.Context, id string, at attachment) error {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
 	_, err := n.engine.client.NetworkConnect(ctx, n.id, client.NetworkConnectOptions{Container: id, EndpointConfig: at.endpoint()})
 	if err != nil {
 		return fmt.Errorf("connect to network %s: %w", n.name, err)
@@ -88,6 +95,8 @@ func (n *network) connect(ctx context.Context, id string, at attachment) error {
 
 // disconnect detaches a container; its connections in this network are cut.
 func (n *network) disconnect(ctx context.Context, id string) error {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
 	_, err := n.engine.client.NetworkDisconnect(ctx, n.id, client.NetworkDisconnectOptions{Container: id, Force: true})
 	if err != nil {
 		return fmt.Errorf("disconnect from network %s: %w", n.name, err)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/netip"
@@ -101,19 +102,21 @@ func (k *kafkaPeers) accepted() ([]netip.AddrPort, error) {
 	}
 	defer file.Close()
 	var all []netip.AddrPort
-	lines := bufio.NewScanner(file)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		if match := kafkaAccepted.FindSubmatch(lines.Bytes()); match != nil {
-			from, err := netip.ParseAddrPort(string(match[1]))
+	lines := bufio.NewReader(file)
+	for {
+		line, err := lines.ReadString('\n')
+		if errors.Is(err, io.EOF) {
+			return all, nil // what has no end yet is still being written
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read peers: %w", err)
+		}
+		if match := kafkaAccepted.FindStringSubmatch(line); match != nil {
+			from, err := netip.ParseAddrPort(match[1])
 			if err != nil {
 				return nil, fmt.Errorf("read peers: %w", err)
 			}
 			all = append(all, from)
 		}
 	}
-	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("read peers: %w", err)
-	}
-	return all, nil
 }

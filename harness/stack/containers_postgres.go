@@ -39,6 +39,7 @@ func (b *containers) addPostgres(ctx context.Context, e *Environment, on *networ
 		}
 		host++
 		c.lend(filepath.Join(e.logs, name+".log"), e.record)
+		e.refuses(c.address(postgresPort), c)
 		e.addPostgres(c, c.address(postgresPort), containerPeers(c, on, e.ObserverDial), databases)
 	}
 	return nil

@@ -42,6 +42,7 @@ type Environment struct {
 	serviceHost string
 
 	mu         sync.Mutex
+	contained  map[string]Node // address → a server for which nobody refuses while it does not run
 	names      map[string]bool // of servers and services
 	ports      []*Port
 	services   []server
@@ -103,9 +104,26 @@ func (e *Environment) LogDir() string { return e.logs }
 func (e *Environment) Observers() *loopback.Ports { return &e.observers }
 
 // ObserverDial connects to a server directly, past all links, and records the connection's local port
-// among [Environment.Observers].
+// among [Environment.Observers]. One that does not run refuses at once on every backend.
 func (e *Environment) ObserverDial(ctx context.Context, network, addr string) (net.Conn, error) {
+	e.mu.Lock()
+	server := e.contained[addr]
+	e.mu.Unlock()
+	if server != nil && !server.Alive() {
+		return nil, fmt.Errorf("dial %s at %s: %w", server.Name(), addr, syscall.ECONNREFUSED)
+	}
 	return e.observers.Dial(ctx, network, addr)
+}
+
+// refuses makes observers be refused while the container at the address does not run: there is no host then
+// to answer them, and each would wait for as long as it cares to.
+func (e *Environment) refuses(addr string, server Node) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.contained == nil {
+		e.contained = map[string]Node{}
+	}
+	e.contained[addr] = server
 }
 
 // KafkaDialer is [Environment.ObserverDial] for Kafka clients: it leads the dead addresses that the
