@@ -146,32 +146,22 @@ func servicesInContainers(t *testing.T) {
 		return
 	}
 	binary := filepath.Join(t.TempDir(), "conformance.test")
-	run := func(env string, command ...string) {
+	run := func(command ...string) string {
 		ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 		defer cancel()
 		cmd := exec.CommandContext(ctx, command[0], command[1:]...)
-		cmd.Env = append(os.Environ(), env)
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 		cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 		cmd.WaitDelay = 10 * time.Second
 		out, err := cmd.CombinedOutput()
 		require.NoError(t, err, "%s:\n%s", strings.Join(command, " "), out)
+		return string(out)
 	}
-	run("CGO_ENABLED=0", "go", "test", "-c", "-o", binary, ".")
+	run("go", "test", "-c", "-tags", "alone", "-o", binary, ".")
 	began := time.Now()
-	run(aloneEnv+"=1", binary, "-test.run", "^TestServicesInContainers$", "-test.timeout", "2m")
+	said := run(binary, "-test.v", "-test.run", "^TestServicesInContainers$", "-test.timeout", "2m")
+	require.Contains(t, said, "--- PASS: TestServicesInContainers", "it ran")
 	t.Logf("without building: %s", time.Since(began).Round(10*time.Millisecond))
-}
-
-// aloneEnv is set for the binary that servicesInContainers builds.
-const aloneEnv = "ORDEAL_CONFORMANCE_ALONE"
-
-// TestServicesInContainers is what servicesInContainers runs in another binary.
-func TestServicesInContainers(t *testing.T) {
-	if os.Getenv(aloneEnv) == "" {
-		t.Skip("it is a part of TestBackend")
-	}
-	require.True(t, runsAlone(t), "it was built for that")
-	serveInContainers(t)
 }
 
 func serveInContainers(t *testing.T) {
