@@ -77,6 +77,9 @@ func (b *containers) init(ctx context.Context, config ContainersConfig) (err err
 	if b.images, err = findImages(ctx, b.engine.client, config.KafkaImage, config.PostgresImage, b.log); err != nil {
 		return err
 	}
+	if err := b.engine.locate(ctx); err != nil {
+		return err
+	}
 	if config.Services == "container" && !b.engine.direct {
 		return remoteServices(b.engine.client.DaemonHost())
 	}

@@ -69,8 +69,13 @@ func (g *engine) connect(ctx context.Context) (err error) {
 		return err
 	}
 	g.version = engineVersion(server)
+	return nil
+}
+
+// locate finds out how containers are reached from here. It comes before the first container.
+func (g *engine) locate(ctx context.Context) (err error) {
 	if g.direct, err = g.reachesContainers(ctx); err != nil {
-		return err
+		return fmt.Errorf("find out how to reach containers: %w", err)
 	}
 	g.host = localhost
 	if !g.direct { // Testcontainers knows about machines that are containers themselves, and about remote ones

@@ -37,6 +37,9 @@ func runSession(ctx context.Context) int {
 	if err != nil {
 		return fail(err)
 	}
+	if err := g.locate(ctx); err != nil {
+		return fail(err)
+	}
 	if err := g.guardedBy(b.reaper); err != nil {
 		return fail(err)
 	}

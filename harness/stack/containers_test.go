@@ -42,6 +42,7 @@ func newEngine(t testing.TB) (*engine, images) {
 	c, found := needEngine(t)
 	g, err := openEngine(t.Context(), func(line string) { t.Log(line) })
 	require.NoError(t, err)
+	require.NoError(t, g.locate(t.Context()))
 	t.Cleanup(func() {
 		require.NoError(t, g.close())
 		assert.Empty(t, leftOf(t, c, g.id))
