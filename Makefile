@@ -15,6 +15,9 @@ help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 # Static: services may run from it in containers of an empty base.
+.PHONY: build
+build: bin/ordeal ## Build bin/ordeal
+
 bin/ordeal: FORCE
 	@CGO_ENABLED=0 $(GO) build -o $@ ./cmd/ordeal
 

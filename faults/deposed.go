@@ -102,9 +102,9 @@ func (d *deposing) Evidence() harness.Evidence {
 	evidence.Bit = evidence.Bit && (heir != "" || d.fault.reelects)
 	evidence.Effect = fmt.Sprintf("%s %s; %s; ", d.holder, office.duty, evidence.Effect)
 	if heir == "" {
-		evidence.Effect += "no other broker did since"
+		evidence.Effect += "no other broker took over since"
 	} else {
-		evidence.Effect += fmt.Sprintf("%v later %s did", milliseconds(took), heir)
+		evidence.Effect += fmt.Sprintf("%v later %s took over", milliseconds(took), heir)
 	}
 	if office.partition != "" {
 		evidence.Effect += "; " + d.acks.String()

@@ -114,7 +114,7 @@ func TestNeedThree(t *testing.T) {
 		assert.Equal(t, errOne == nil, errTogether == nil, kind.Name)
 		if errOne != nil {
 			need = append(need, kind.Name)
-			assert.EqualError(t, errOne, "needs three separate brokers: run it with --backend containers --brokers 3", kind.Name)
+			assert.EqualError(t, errOne, "needs three separate brokers: run it with --backend containers --brokers 3 (in go test: ORDEAL_BACKEND=containers ORDEAL_BROKERS=3)", kind.Name)
 			assert.EqualError(t, errTogether, errOne.Error(), kind.Name)
 		}
 	}

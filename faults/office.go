@@ -168,7 +168,7 @@ func acknowledged(w *history.Wire) bool {
 // String tells the pause, for an effect.
 func (a acknowledgements) String() string {
 	if pause := a.pause(); pause > 0 {
-		return fmt.Sprintf("no producer was told for %v that a record is in %s", milliseconds(pause), a.partition)
+		return fmt.Sprintf("no Produce to %s was acknowledged for %v", a.partition, milliseconds(pause))
 	}
-	return "no producer was told since that a record is in " + a.partition
+	return "no Produce to " + a.partition + " was acknowledged since"
 }

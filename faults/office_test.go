@@ -80,7 +80,7 @@ func TestAcknowledgements(t *testing.T) {
 	a := acknowledgements{partition: "order-events/0", last: 100 * time.Millisecond}
 	a.events = func() []history.Event { return []history.Event{ack(200, "order-events/01@7"), refused} }
 	assert.Zero(t, a.pause())
-	assert.Equal(t, "no producer was told since that a record is in order-events/0", a.String())
+	assert.Equal(t, "no Produce to order-events/0 was acknowledged since", a.String())
 
 	a.events = func() []history.Event {
 		return []history.Event{ack(200, "order-events/01@7"), refused, ack(400, "order-events/0@8"), ack(450, "order-events/0@9")}
@@ -124,10 +124,10 @@ func TestDeposed(t *testing.T) {
 		bit           bool
 		effect        string
 	}{
-		{"hit, and another took over", true, false, "kafka-2", true, "kafka-1 was the controller; struck; 5ms later kafka-2 did"},
-		{"hit, and nobody took over", true, false, "kafka-1", false, "kafka-1 was the controller; struck; no other broker did since"},
-		{"another took over, though the hit failed", false, false, "kafka-2", false, "kafka-1 was the controller; struck; 5ms later kafka-2 did"},
-		{"hit, and back in office", true, true, "kafka-1", true, "kafka-1 was the controller; struck; no other broker did since"},
+		{"hit, and another took over", true, false, "kafka-2", true, "kafka-1 was the controller; struck; 5ms later kafka-2 took over"},
+		{"hit, and nobody took over", true, false, "kafka-1", false, "kafka-1 was the controller; struck; no other broker took over since"},
+		{"another took over, though the hit failed", false, false, "kafka-2", false, "kafka-1 was the controller; struck; 5ms later kafka-2 took over"},
+		{"hit, and back in office", true, true, "kafka-1", true, "kafka-1 was the controller; struck; no other broker took over since"},
 	} {
 		d := &deposing{fault: deposed{reelects: test.reelects}, holder: "kafka-1", struck: struck{bit: test.hit}}
 		d.heir = &succession{office: office{duty: "was the controller"}, first: "kafka-1", began: began}

@@ -159,7 +159,7 @@ func TestScenarioForThreeBrokers(t *testing.T) {
 			continue
 		}
 		require.ErrorIs(t, err, harness.ErrUsage)
-		assert.EqualError(t, err, `usage: scenario "valid" needs three separate brokers: run it with --backend containers --brokers 3`)
+		assert.EqualError(t, err, `usage: scenario "valid" needs three separate brokers: run it with --backend containers --brokers 3 (in go test: ORDEAL_BACKEND=containers ORDEAL_BROKERS=3)`)
 	}
 	assert.True(t, valid().Fits(embedded, 1))
 

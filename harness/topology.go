@@ -124,7 +124,7 @@ func (t Topology) CheckApart() error {
 	return errNeedsThree
 }
 
-var errNeedsThree = errors.New("needs three separate brokers: run it with --backend containers --brokers 3")
+var errNeedsThree = errors.New("needs three separate brokers: run it with --backend containers --brokers 3 (in go test: ORDEAL_BACKEND=containers ORDEAL_BROKERS=3)")
 
 // topology is what the scenario consists of on so many brokers.
 func (s Scenario) topology(on stack.Capabilities, brokers int) Topology {

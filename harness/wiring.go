@@ -38,7 +38,7 @@ func (x *experiment) observeAll(ctx context.Context) error {
 		Brokers: x.brokerAddresses(), Dial: x.stack.KafkaDialer(), Topics: x.topicNames(), Recorder: x.recorder,
 	})
 	if err != nil {
-		return fmt.Errorf("tap topics: %w", err)
+		return err // which says what it could not tap
 	}
 	x.topics = topics
 	return nil
@@ -269,7 +269,7 @@ func (x *experiment) addresses() []string {
 		lines = append(lines, fmt.Sprintf("database %s: %s", d.Name, x.stack.Postgres(d.Name).PublishedDSN(d.Name)))
 	}
 	for _, broker := range x.stack.Brokers() {
-		lines = append(lines, fmt.Sprintf("broker %s: %s", broker.Name(), broker.PublishedAddr()))
+		lines = append(lines, fmt.Sprintf("broker %s: %s (it advertises a dead address: clients use a link below)", broker.Name(), broker.PublishedAddr()))
 	}
 	for _, name := range slices.Sorted(maps.Keys(x.links)) {
 		lines = append(lines, fmt.Sprintf("link %s: %s", name, x.links[name].Addr()))

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -80,7 +81,7 @@ func TapTopics(ctx context.Context, config TopicConfig) (*Topics, error) {
 		return nil, fmt.Errorf("tap topics: %w", err)
 	}
 	t.admin = kadm.NewClient(admin)
-	starts, err := offsets(t.admin.ListStartOffsets(ctx, config.Topics...))
+	starts, err := t.starts(ctx)
 	if err != nil {
 		live.Close()
 		t.admin.Close()
@@ -103,6 +104,30 @@ func (t *Topics) Close() error {
 	t.admin.Close()
 	return nil
 }
+
+// starts reads the first offset of every partition, as soon as all have a leader: a cluster may be electing.
+func (t *Topics) starts(ctx context.Context) (partitionOffsets, error) {
+	ctx, cancel := context.WithTimeout(ctx, leadersWithin)
+	defer cancel()
+	for {
+		starts, err := offsets(t.admin.ListStartOffsets(ctx, t.config.Topics...))
+		if err == nil || !kerr.IsRetriable(err) || errors.Is(err, kerr.UnknownTopicOrPartition) {
+			return starts, err
+		}
+		select {
+		case <-time.After(electing):
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
+}
+
+const (
+	// leadersWithin bounds the wait until every partition has a leader.
+	leadersWithin = 15 * time.Second
+	// electing is the pause between two questions.
+	electing = 100 * time.Millisecond
+)
 
 // CatchUp waits until the tap is at the end of every partition, as the brokers say at the call.
 func (t *Topics) CatchUp(ctx context.Context) error {

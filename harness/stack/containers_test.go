@@ -20,6 +20,7 @@ func needEngine(t testing.TB) (*connection, images) {
 	c, err := dialEngine(t.Context(), engineAddress())
 	skipWithout(t, err)
 	t.Cleanup(func() { require.NoError(t, c.Close()) })
+	require.NoError(t, decideRyuk(t.Context())) // first, as in a run
 	found, err := findImages(t.Context(), c, os.Getenv(KafkaImageEnv), os.Getenv(PostgresImageEnv), func(line string) { t.Log(line) })
 	skipWithout(t, err)
 	return c, found
