@@ -55,6 +55,14 @@ type harnessReport struct {
 
 // runHarness starts an environment with all there is, reports it, and waits to be killed.
 func runHarness(ctx context.Context) int {
+	if signal.Ignored(syscall.SIGHUP) { // by nohup, under which this test may run: a closing terminal would change nothing
+		ended := make(chan os.Signal, 1)
+		signal.Notify(ended, syscall.SIGHUP)
+		go func() {
+			<-ended
+			os.Exit(128 + int(syscall.SIGHUP))
+		}()
+	}
 	b, err := NewEmbedded(ctx, EmbeddedConfig{})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
