@@ -33,14 +33,15 @@ func (p processLinks) stop() {
 	}
 }
 
-// lost counts the connections that the process ended, and those that could not reach it.
+// lost counts the connections that ended and those that could not reach the process. With a server it does not matter
+// who ended them: a broker that leaves in good order hands over what it leads first, and its clients may go before it does.
 func (p processLinks) lost() (ended, unreachable int64) {
 	for _, window := range p.client {
 		ended += window.Measure().ClientEnded
 	}
 	for _, window := range p.server {
 		m := window.Measure()
-		ended += m.ServerEnded
+		ended += m.ServerEnded + m.ClientEnded
 		unreachable += m.DialFailed
 	}
 	return ended, unreachable
