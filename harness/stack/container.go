@@ -154,7 +154,11 @@ func (c *container) spawn(ctx context.Context) (*containerRun, error) {
 		return nil, errors.New("its environment is closed")
 	}
 	began := time.Now()
+	// What a restarted container logged before is written already. A new one's log is taken whole: the engine may
+	// stamp its first lines earlier than the time at which it says that it started.
+	since := began
 	if c.id == "" {
+		since = time.Unix(0, 0)
 		if err := c.create(ctx); err != nil {
 			return nil, err
 		}
@@ -177,13 +181,9 @@ func (c *container) spawn(ctx context.Context) (*containerRun, error) {
 	seen, err := c.engine.client.ContainerInspect(call, c.id, client.ContainerInspectOptions{})
 	if err == nil {
 		r.pid = seen.Container.State.Pid
-		// By the engine's clock, which may differ from ours.
-		if at, err := time.Parse(time.RFC3339Nano, seen.Container.State.StartedAt); err == nil {
-			began = at
-		}
 	}
 	c.announce(history.Process{PID: r.pid, State: history.Started}, true)
-	go c.supervise(r, began) // awaited through r.done
+	go c.supervise(r, since) // awaited through r.done
 	return r, err
 }
 
@@ -227,28 +227,14 @@ func (c *container) announce(event history.Process, asked bool) {
 
 // awaitReady polls the readiness condition until it holds, the container exits, or time is up.
 func (c *container) awaitReady(ctx context.Context, r *containerRun) error {
-	if c.spec.ready == nil {
-		return nil
-	}
-	limit := c.spec.readyTimeout
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("deadline of %s for readiness passed", limit))
-	defer cancel()
-	var last error
-	err := await(ctx, "readiness", func() (bool, error) {
+	return untilReady(ctx, c.spec.readyTimeout, c.spec.ready, func() error {
 		select {
 		case <-r.done:
-			return false, fmt.Errorf("container ended before it was ready: %s", r.end)
+			return fmt.Errorf("container ended before it was ready: %s", r.end)
 		default:
+			return nil
 		}
-		attempt, cancel := context.WithTimeout(ctx, probeTimeout)
-		defer cancel()
-		last = c.spec.ready(attempt)
-		return last == nil, nil
 	})
-	if err != nil && last != nil {
-		return fmt.Errorf("%w; the last attempt said: %w", err, last)
-	}
-	return err
 }
 
 // Kill implements [Node].

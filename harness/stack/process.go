@@ -225,25 +225,36 @@ func (p *Process) announce(event history.Process, asked bool) {
 
 // awaitReady polls the readiness condition until it holds, the process exits, or time is up.
 func (p *Process) awaitReady(ctx context.Context, r *run) error {
-	if p.task.Ready == nil {
-		return nil
-	}
 	limit := p.task.ReadyTimeout
 	if limit == 0 {
 		limit = 20 * time.Second
+	}
+	return untilReady(ctx, limit, p.task.Ready, func() error {
+		select {
+		case <-r.done:
+			return fmt.Errorf("process ended before it was ready: %s", r.end)
+		default:
+			return nil
+		}
+	})
+}
+
+// untilReady polls ready, each time with a context of its own, until it returns nil, ended returns an error, or
+// time is up. A nil ready holds at once.
+func untilReady(ctx context.Context, limit time.Duration, ready func(context.Context) error, ended func() error) error {
+	if ready == nil {
+		return nil
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("deadline of %s for readiness passed", limit))
 	defer cancel()
 	var last error
 	err := await(ctx, "readiness", func() (bool, error) {
-		select {
-		case <-r.done:
-			return false, fmt.Errorf("process ended before it was ready: %s", r.end)
-		default:
+		if err := ended(); err != nil {
+			return false, err
 		}
 		attempt, cancel := context.WithTimeout(ctx, probeTimeout)
 		defer cancel()
-		last = p.task.Ready(attempt)
+		last = ready(attempt)
 		return last == nil, nil
 	})
 	if err != nil && last != nil {
