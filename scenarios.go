@@ -1,6 +1,7 @@
 package ordeal
 
 import (
+	"slices"
 	"time"
 
 	"github.com/ordeal-chaos/ordeal/faults"
@@ -11,13 +12,13 @@ import (
 // test, so that the same scenarios run against every design and with guards removed.
 func Catalogue(system func(...Option) harness.System) []harness.Scenario {
 	const s = time.Second
-	return append([]harness.Scenario{
+	return slices.Concat([]harness.Scenario{
 		{
 			Name:      "calm",
 			About:     "No fault at all: orders, client cancels and REST reservations, to know that the harness raises no false alarm.",
 			System:    system(),
 			Workload:  harness.Checkout{Orders: 60, Cancels: 0.2, Reservations: 0.2},
-			Exercises: with("no-leaked-reservation", "compensation-bounded"),
+			Exercises: []string{"no-leaked-reservation", "compensation-bounded"},
 		},
 		{
 			Name:    "redelivery",
@@ -50,7 +51,7 @@ func Catalogue(system func(...Option) harness.System) []harness.Scenario {
 			Faults: harness.Schedule{harness.During(0, 2500*time.Millisecond,
 				faults.Latency("stock-1->postgres", 8*time.Millisecond, 6*time.Millisecond),
 				faults.Latency("stock-2->postgres", 8*time.Millisecond, 6*time.Millisecond))},
-			Exercises: with("no-leaked-reservation", "contention"),
+			Exercises: []string{"no-leaked-reservation", "contention"},
 			Exposes:   []string{"conditional-update"},
 		},
 		{
@@ -58,7 +59,7 @@ func Catalogue(system func(...Option) harness.System) []harness.Scenario {
 			About:     "The stock service is cut from Kafka for longer than orders live: they expire, and its late answers must not bring them back.",
 			System:    system(),
 			Faults:    harness.Schedule{harness.During(500*time.Millisecond, orderTTL+1*s, faults.Stall("stock->kafka-*"))},
-			Exercises: with("no-leaked-reservation", "compensation-bounded"),
+			Exercises: []string{"no-leaked-reservation", "compensation-bounded"},
 			Exposes:   []string{"cas-transition"},
 		},
 		{
@@ -66,7 +67,7 @@ func Catalogue(system func(...Option) harness.System) []harness.Scenario {
 			About:     "A forgotten transaction holds a stock row: orders for that SKU are dead-lettered, and the sweeper must end them.",
 			System:    system(),
 			Faults:    harness.Schedule{harness.During(300*time.Millisecond, 3500*time.Millisecond, faults.RowLock("stock", "stock", "product_id", "sku-001"))},
-			Exercises: with("dead-letters-complete"),
+			Exercises: []string{"dead-letters-complete"},
 			Exposes:   []string{"sweeper"},
 		},
 		{
@@ -74,7 +75,7 @@ func Catalogue(system func(...Option) harness.System) []harness.Scenario {
 			About:     "A record that nobody can decode is in the way of orders: it must be set aside, not block or vanish.",
 			System:    system(),
 			Faults:    harness.Schedule{harness.During(500*time.Millisecond, 1*s, faults.Poison("order-events"), faults.Poison("stock-events"))},
-			Exercises: with("dead-letters-complete"),
+			Exercises: []string{"dead-letters-complete"},
 			Exposes:   []string{"dead-letter"},
 		},
 		{
@@ -219,7 +220,7 @@ func Catalogue(system func(...Option) harness.System) []harness.Scenario {
 			System:    system(StockReplicas(2)),
 			Workload:  harness.Checkout{Orders: 120, Rate: 60, SKUs: 4, Lines: 3, Stock: 60, MaxQty: 2, Reservations: 0.2},
 			Faults:    harness.Schedule{harness.During(200*time.Millisecond, 1500*time.Millisecond, faults.Latency("stock-1->postgres", 10*time.Millisecond, 5*time.Millisecond))},
-			Exercises: with("no-leaked-reservation", "contention"),
+			Exercises: []string{"no-leaked-reservation", "contention"},
 		},
 		{
 			Name:      "cancels-race",
@@ -227,7 +228,7 @@ func Catalogue(system func(...Option) harness.System) []harness.Scenario {
 			System:    system(),
 			Workload:  harness.Checkout{Orders: 90, Cancels: 0.5},
 			Faults:    harness.Schedule{harness.During(0, 2500*time.Millisecond, faults.Latency("order->postgres", 30*time.Millisecond, 20*time.Millisecond))},
-			Exercises: with("no-leaked-reservation", "compensation-bounded"),
+			Exercises: []string{"no-leaked-reservation", "compensation-bounded"},
 		},
 		{
 			Name:   "two-of-each",
@@ -248,10 +249,6 @@ func Catalogue(system func(...Option) harness.System) []harness.Scenario {
 				harness.During(400*time.Millisecond, 1*s, faults.Down("order->stock")),
 			},
 		},
-	}, clusterScenarios(system)...)
-}
-
-// with adds guarantees to those that every run must exercise.
-func with(names ...string) []string {
-	return append(append([]string(nil), harness.EveryRun...), names...)
+	}, publishingScenarios(system), kafkatxScenarios(system), consumerScenarios(system), stockScenarios(system),
+		paymentScenarios(system), tccScenarios(system), sagaScenarios(system), clusterScenarios(system))
 }

@@ -100,7 +100,7 @@ func clusterScenarios(system func(...Option) harness.System) []harness.Scenario 
 		}
 		// Some orders are cancelled in any case, so that compensation meets the failover.
 		scenario.Workload.Cancels = 0.2
-		scenario.Exercises = with("no-leaked-reservation", "compensation-bounded")
+		scenario.Exercises = []string{"no-leaked-reservation", "compensation-bounded"}
 	}
 	return scenarios
 }

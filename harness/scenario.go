@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/ordeal-chaos/ordeal/harness/check"
@@ -20,11 +21,13 @@ type Scenario struct {
 	System   System
 	Workload Checkout
 	Faults   Schedule
-	// Guarantees to judge; nil means [check.OrderAndStock].
+	// Guarantees to judge; nil means those of the System.
 	Guarantees []check.Guarantee
 	// Exercises names the guarantees that must have examined at least one subject, or the run is
-	// unknown; nil means those of Guarantees that any run with a confirmed order exercises ([EveryRun]).
+	// unknown, besides those that any run of the System exercises.
 	Exercises []string
+	// Needs names what the System must have (System.Has); "a|b" is one of the two.
+	Needs []string
 	// Exposes names the guards whose removal this scenario makes visible. Run with one of them
 	// removed, it goes first.
 	Exposes []string
@@ -59,6 +62,13 @@ type System struct {
 	// Longest is the longest timer configured in the services. A system that shows no activity for
 	// longer while work is open is stuck. 0 means 5 s.
 	Longest time.Duration
+	// Guarantees that the system is judged by; nil means [check.OrderAndStock].
+	Guarantees []check.Guarantee
+	// Exercises names the guarantees that any run with a confirmed order exercises, in this system; nil
+	// means [EveryRun].
+	Exercises []string
+	// Has names what scenarios may need: parts of the design, and what its clients can do.
+	Has []string
 }
 
 // Service is one program of the system, run in one or more replicas as child processes.
@@ -169,15 +179,22 @@ func (c Checkout) withDefaults() Checkout {
 func (s Scenario) withDefaults() Scenario {
 	s.Workload = s.Workload.withDefaults()
 	if s.Guarantees == nil {
+		s.Guarantees = s.System.Guarantees
+	}
+	if s.Guarantees == nil {
 		s.Guarantees = check.OrderAndStock
 	}
-	if s.Exercises == nil {
-		for _, g := range s.Guarantees {
-			if slices.Contains(EveryRun, g.Name) {
-				s.Exercises = append(s.Exercises, g.Name)
-			}
+	every := s.System.Exercises
+	if every == nil {
+		every = EveryRun
+	}
+	var exercises []string
+	for _, g := range s.Guarantees {
+		if slices.Contains(every, g.Name) && !slices.Contains(s.Exercises, g.Name) {
+			exercises = append(exercises, g.Name)
 		}
 	}
+	s.Exercises = append(exercises, s.Exercises...)
 	if s.Drain == 0 {
 		s.Drain = 20 * time.Second
 	}
@@ -188,8 +205,21 @@ func (s Scenario) withDefaults() Scenario {
 }
 
 // Fits says whether a backend with these capabilities has what the scenario needs, on so many brokers.
+// What it needs of its System, Lacks says.
 func (s Scenario) Fits(on stack.Capabilities, brokers int) bool {
 	return s.Brokers <= 1 || s.Brokers <= brokers && on.BrokersApart
+}
+
+// Lacks lists what the scenario needs and its system does not have.
+func (s Scenario) Lacks() []string {
+	var lacks []string
+	for _, need := range s.Needs {
+		has := func(one string) bool { return slices.Contains(s.System.Has, one) }
+		if !slices.ContainsFunc(strings.Split(need, "|"), has) {
+			lacks = append(lacks, strings.ReplaceAll(need, "|", " or "))
+		}
+	}
+	return lacks
 }
 
 // Validate says what is wrong with the scenario, before anything starts. It depends on what the backend
@@ -207,6 +237,10 @@ func (s Scenario) Validate(on stack.Capabilities, brokers int) error {
 	}
 	if s.Name == "" {
 		add("it has no name")
+	}
+	if lacks := s.Lacks(); len(lacks) > 0 {
+		// Its faults would say the same, one by one.
+		return fmt.Errorf("%w: scenario %q needs %s, which design %s does not have", ErrUsage, s.Name, strings.Join(lacks, " and "), s.System.Name)
 	}
 	if len(s.System.Services) == 0 {
 		add("its system has no services")

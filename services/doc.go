@@ -1,4 +1,4 @@
-// Package services owns the names of the removable guards of the reference order and stock services.
+// Package services owns the names of the designs of the reference services, of their parts, and of their removable guards.
 //
 // The services themselves are [github.com/ordeal-chaos/ordeal/services/order] and
 // [github.com/ordeal-chaos/ordeal/services/stock]: plain programs over Postgres and Kafka that know
@@ -10,6 +10,10 @@
 //	DATABASE_URL       Postgres URL of this service's own database   (required)
 //	KAFKA_BROKERS      comma-separated bootstrap addresses           (required)
 //	STOCK_URL          order only: base URL of the stock service     (default: none, products are not checked)
+//	PAYMENT_URL        order only: base URL of the payment service   (required by saga and TCC)
+//	ORDER_URL          base URL of the order service                 (required of participants in TCC)
+//	REDIS_ADDR         stock only: address of Redis                  (required by redis-counter)
+//	PARTS              parts of the design, joined by +              (default: those of the sound design)
 //	WITHOUT            comma-separated guards to remove              (default: none)
 //	ORDER_TTL          order only: age at which PENDING is cancelled (default: 4s)
 //	SWEEP_INTERVAL     pause between sweeps                          (default: 100ms)

@@ -18,15 +18,12 @@ import (
 // choose returns the scenarios to run: those named or all, the ones that expose a removed guard first.
 // It brings the names of the removed guards into their usual form.
 func choose(flags *runFlags, names []string) (*selection, error) {
-	guards, err := services.ParseGuards(strings.Join(flags.without, ","))
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", harness.ErrUsage, err)
-	}
-	flags.without = guards
-	system, err := ordeal.Design(flags.design, guards)
+	system, err := ordeal.Design(flags.design, flags.without)
 	if err != nil {
 		return nil, err
 	}
+	guards := system().Without
+	flags.without = guards
 	catalogue := ordeal.Catalogue(system)
 	chosen, err := named(slices.Clone(catalogue), names)
 	if err != nil {

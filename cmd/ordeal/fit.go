@@ -27,15 +27,20 @@ type selection struct {
 // fit leaves out the scenarios that the backend cannot run, and validates the others. It refuses to leave
 // out what the user named.
 func (s *selection) fit(on stack.Capabilities, brokers int) error {
-	fitting, others := split(s.scenarios, func(c harness.Scenario) bool { return s.named || c.Fits(on, brokers) })
+	able, unable := split(s.scenarios, func(c harness.Scenario) bool { return s.named || len(c.Lacks()) == 0 })
+	fitting, others := split(able, func(c harness.Scenario) bool { return s.named || c.Fits(on, brokers) })
 	for _, scenario := range fitting {
 		if err := scenario.Validate(on, brokers); err != nil {
 			return suspectShell(err, s.faults)
 		}
 	}
 	s.scenarios = fitting
+	s.leftOut = nil
 	if len(others) > 0 {
-		s.leftOut = []report.LeftOut{{Needs: threeBrokers, Scenarios: scenarioNames(others)}}
+		s.leftOut = append(s.leftOut, report.LeftOut{Needs: threeBrokers, Scenarios: scenarioNames(others)})
+	}
+	if len(unable) > 0 {
+		s.leftOut = append(s.leftOut, report.LeftOut{Needs: "another design than " + unable[0].System.Name, Scenarios: scenarioNames(unable)})
 	}
 	for _, guard := range s.without {
 		if len(exposing(fitting, guard)) == 0 {

@@ -35,7 +35,7 @@ func listCommand() *cobra.Command {
 			for _, b := range backends {
 				fmt.Fprintf(table, "  %s\t%s\n", b.name, b.about)
 			}
-			fmt.Fprintf(table, "\nDESIGNS (--design NAME)\n  %s\toutbox, inbox, conditional update, compare-and-set, sweeper, dead letters, idempotency keys\n", services.Design)
+			fmt.Fprintf(table, "\nDESIGNS (--design NAME)\n  %s\toutbox, inbox, conditional update, compare-and-set, sweeper, dead letters, idempotency keys\n", services.Sound)
 			fmt.Fprintf(table, "\nGUARDS (--without NAME)\n")
 			for _, g := range services.Guards() {
 				fmt.Fprintf(table, "  %s\t%s Shown by %s.\n", g.Name, g.Protects, strings.Join(exposing(catalogue, g.Name), ", "))

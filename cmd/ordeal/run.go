@@ -69,7 +69,7 @@ Scenarios that need three brokers are left out of a run that has fewer, and the 
 		},
 	}
 	f := command.Flags()
-	f.StringVar(&flags.design, "design", services.Design, "`NAME` of the design of the reference services (see ordeal list)")
+	f.StringVar(&flags.design, "design", services.Sound, "`NAME` of the design of the reference services (see ordeal list)")
 	f.StringSliceVar(&flags.without, "without", nil, "remove `GUARDS` (a comma between two) from the design, to plant a bug (see ordeal list)")
 	flags.defineBackend(f)
 	f.StringArrayVar(&flags.faults, "fault", nil, "add a fault, `KIND:TARGET`, to every scenario chosen (see ordeal list)")
@@ -81,7 +81,7 @@ Scenarios that need three brokers are left out of a run that has fewer, and the 
 	completions := map[string]cobra.CompletionFunc{
 		"without": completeGuards,
 		"fault":   completeFaults,
-		"design":  cobra.FixedCompletions([]cobra.Completion{services.Design}, cobra.ShellCompDirectiveNoFileComp),
+		"design":  cobra.FixedCompletions([]cobra.Completion{services.Sound}, cobra.ShellCompDirectiveNoFileComp),
 	}
 	for _, s := range backendSettings {
 		completions[s.flag] = cobra.FixedCompletions(s.values, cobra.ShellCompDirectiveNoFileComp)
@@ -232,7 +232,7 @@ func cutShort(results []harness.Result, planned int) bool {
 // repeat is the command that runs the same again, by the program's name as the user wrote it.
 func repeat(flags runFlags, names ...string) string {
 	words := append([]string{bare(os.Args[0]), "run"}, names...)
-	if flags.design != services.Design {
+	if flags.design != services.Sound {
 		words = append(words, "--design", flags.design)
 	}
 	if len(flags.without) > 0 {

@@ -43,7 +43,7 @@ func (s *service) decide(ctx context.Context, tx *db.Tx, d decision) error {
 		event.Type = events.OrderCancelled
 	}
 	update := decideSQL
-	if s.Config.Without.Lacks(services.CASTransition) {
+	if s.Guards.Lacks(services.CASTransition) {
 		update = decideUncheckedSQL
 	}
 	moved := false
@@ -113,7 +113,7 @@ func (s *service) cancel(ctx context.Context, orderID string) (view, error) {
 const sweepLimit = 100
 
 func (s *service) loops() []app.Loop {
-	if s.Config.Without.Lacks(services.Sweeper) {
+	if s.Guards.Lacks(services.Sweeper) {
 		return nil
 	}
 	return []app.Loop{{Name: "sweep orders", Every: s.Config.SweepInterval, Do: s.sweep}}

@@ -11,8 +11,8 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/ordeal-chaos/ordeal/services"
 	"github.com/ordeal-chaos/ordeal/services/internal/app"
-	"github.com/ordeal-chaos/ordeal/services/internal/events"
 )
 
 // Schema creates the tables of the service's database. It is idempotent.
@@ -39,7 +39,7 @@ func Main(ctx context.Context) int {
 func Run(ctx context.Context, getenv func(string) string, log io.Writer) int {
 	return app.Service{
 		Name:     "order",
-		Consumes: events.StockEvents,
+		Consumes: func(p services.Parts) []string { return p.Consumes(services.OrderService) },
 		Schema:   Schema,
 		Assemble: assemble,
 	}.Run(ctx, getenv, log)

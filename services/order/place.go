@@ -38,7 +38,7 @@ func (s *service) place(ctx context.Context, p placement) (placed view, replayed
 	}
 	err = s.Transact(ctx, func(ctx context.Context, tx *db.Tx) error {
 		batch := tx.Batch()
-		if p.key != nil && !s.Config.Without.Lacks(services.IdempotencyKey) {
+		if p.key != nil && !s.Guards.Lacks(services.IdempotencyKey) {
 			batch.Queue(`insert into idempotency_keys (idempotency_key, order_id, fingerprint) values ($1, $2, $3)
 				on conflict do nothing`, *p.key, orderID, fingerprint).Exec(inserted(errKeyUsed))
 		}

@@ -37,7 +37,7 @@ type reservation struct {
 // take moves the quantities of lines from available to reserved, or fails with a shortage.
 func (s *service) take(ctx context.Context, tx *db.Tx, batch *pgx.Batch, lines []events.Line) error {
 	lines = app.ByProduct(lines)
-	if s.Config.Without.Lacks(services.ConditionalUpdate) {
+	if s.Guards.Lacks(services.ConditionalUpdate) {
 		return takeUnconditionally(ctx, tx, batch, lines)
 	}
 	for _, line := range lines {

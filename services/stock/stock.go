@@ -11,8 +11,8 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/ordeal-chaos/ordeal/services"
 	"github.com/ordeal-chaos/ordeal/services/internal/app"
-	"github.com/ordeal-chaos/ordeal/services/internal/events"
 )
 
 // Schema creates the tables of the service's database. It is idempotent.
@@ -41,7 +41,7 @@ func Main(ctx context.Context) int {
 func Run(ctx context.Context, getenv func(string) string, log io.Writer) int {
 	return app.Service{
 		Name:     "stock",
-		Consumes: events.OrderEvents,
+		Consumes: func(p services.Parts) []string { return p.Consumes(services.StockService) },
 		Schema:   Schema,
 		Assemble: assemble,
 	}.Run(ctx, getenv, log)

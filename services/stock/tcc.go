@@ -38,7 +38,7 @@ func (s *service) try(ctx context.Context, t try) (made view, replayed bool, err
 	var expires *time.Time
 	err = s.Transact(ctx, func(ctx context.Context, tx *db.Tx) error {
 		batch := tx.Batch()
-		if t.key != nil && !s.Config.Without.Lacks(services.IdempotencyKey) {
+		if t.key != nil && !s.Guards.Lacks(services.IdempotencyKey) {
 			batch.Queue(`insert into idempotency_keys (idempotency_key, reservation_id, fingerprint) values ($1, $2, $3)
 				on conflict do nothing`, *t.key, r.id, fingerprint).Exec(func(tag pgconn.CommandTag) error {
 				if tag.RowsAffected() == 0 {

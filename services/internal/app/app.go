@@ -17,6 +17,7 @@ import (
 	"github.com/ordeal-chaos/ordeal/services/internal/broker"
 	"github.com/ordeal-chaos/ordeal/services/internal/config"
 	"github.com/ordeal-chaos/ordeal/services/internal/db"
+	"github.com/ordeal-chaos/ordeal/services/internal/guard"
 	"github.com/ordeal-chaos/ordeal/services/internal/inbox"
 	"github.com/ordeal-chaos/ordeal/services/internal/outbox"
 )
@@ -34,6 +35,7 @@ type Core struct {
 	Config    config.Config
 	DB        *db.DB
 	Publisher *outbox.Publisher
+	Guards    *guard.Set
 	Log       *slog.Logger
 }
 
@@ -53,8 +55,8 @@ type Loop struct {
 
 // Service describes one service. All fields are required.
 type Service struct {
-	Name     string // also its consumer group
-	Consumes string // topic
+	Name     string                        // also its consumer group
+	Consumes func(services.Parts) []string // topics; none: it is in no group
 	Schema   string
 	Assemble func(Core) Parts
 }
@@ -84,29 +86,33 @@ func (s Service) run(ctx context.Context, cfg config.Config, log *slog.Logger) e
 		return err
 	}
 	defer closeIn(stopTimeout, database.Close)
+	guards := guard.New(cfg.Without, log)
 	producer := broker.NewProducer(broker.ProducerConfig{
-		Brokers: cfg.Brokers, ClientID: cfg.Instance, LeaderOnly: cfg.Without.Lacks(services.AcksAll),
+		Brokers: cfg.Brokers, ClientID: cfg.Instance, LeaderOnly: guards.Lacks(services.AcksAll),
 	})
 	defer producer.Close()
-	publisher := outbox.NewPublisher(cfg.Without, producer, log)
-	relay, err := outbox.OpenRelay(ctx, publisher, cfg.DatabaseURL, cfg.Instance, cfg.RelayPoll)
+	publisher, err := outbox.Open(ctx, outbox.Config{
+		Parts: cfg.Parts, Guards: guards, Producer: producer, Brokers: cfg.Brokers, Instance: cfg.Instance,
+		DatabaseURL: cfg.DatabaseURL, Poll: cfg.RelayPoll, Log: log,
+	})
 	if err != nil {
 		return err
 	}
-	defer closeIn(stopTimeout, relay.Close)
-	parts := s.Assemble(Core{Config: cfg, DB: database, Publisher: publisher, Log: log})
+	defer closeIn(stopTimeout, publisher.Close)
+	parts := s.Assemble(Core{Config: cfg, DB: database, Publisher: publisher, Guards: guards, Log: log})
 	processor := &inbox.Processor{
-		Group: s.Name, DB: database, Publisher: publisher, Without: cfg.Without, Effect: parts.Effect, Log: log,
+		Group: s.Name, DB: database, Publisher: publisher, Guards: guards, Effect: parts.Effect, Log: log,
 		Retry: inbox.Retry{Attempts: cfg.RetryAttempts, Backoff: cfg.RetryBackoff},
 	}
+	topics := s.Consumes(cfg.Parts)
 	consumer := broker.NewConsumer(broker.ConsumerConfig{
-		Brokers: cfg.Brokers, ClientID: cfg.Instance, Group: s.Name, Topic: s.Consumes,
+		Brokers: cfg.Brokers, ClientID: cfg.Instance, Group: s.Name, Topics: topics,
 		SessionTimeout: cfg.SessionTimeout, Handle: processor.Handle, Log: log,
 	})
 	var migrated atomic.Bool
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, r *http.Request) {
-		answerReady(r.Context(), w, database, migrated.Load(), consumer.Joined())
+		answerReady(r.Context(), w, database, migrated.Load(), len(topics) == 0 || consumer.Joined())
 	})
 	parts.Routes(mux)
 
@@ -118,15 +124,20 @@ func (s Service) run(ctx context.Context, cfg config.Config, log *slog.Logger) e
 			return
 		}
 		migrated.Store(true)
-		log.Info("database is up", "without", cfg.Without.String())
-		running.Go(func() { relay.Run(ctx) })
+		log.Info("database is up", "parts", cfg.Parts.String(), "without", cfg.Without.String())
+		running.Go(func() { publisher.Run(ctx) })
 		for _, loop := range parts.Loops {
 			running.Go(func() { loop.run(ctx, log) })
 		}
-		if until(ctx, log, "find topic", func(ctx context.Context) error {
-			_, err := producer.Partitions(ctx, s.Consumes)
-			return err
-		}) {
+		for _, topic := range topics {
+			if !until(ctx, log, "find topic "+topic, func(ctx context.Context) error {
+				_, err := producer.Partitions(ctx, topic)
+				return err
+			}) {
+				return
+			}
+		}
+		if len(topics) > 0 {
 			consumer.Run(ctx)
 		}
 	})

@@ -30,7 +30,7 @@ type ConsumerConfig struct {
 	Brokers        []string
 	ClientID       string
 	Group          string
-	Topic          string
+	Topics         []string
 	SessionTimeout time.Duration // also the rebalance timeout
 	// Handle does what a record asks for. It returns nil when the record is done with, and an error only when
 	// ctx ended first, because the partition was taken away or the program stops: then it should return within half
@@ -64,7 +64,7 @@ func (c *Consumer) Run(ctx context.Context) {
 	group, err := kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{
 		ID:                c.cfg.Group,
 		Brokers:           []string{anyBroker},
-		Topics:            []string{c.cfg.Topic},
+		Topics:            c.cfg.Topics,
 		Dialer:            &kafka.Dialer{ClientID: c.cfg.ClientID, Timeout: dialTimeout, DialFunc: sockets.Dial},
 		HeartbeatInterval: c.cfg.SessionTimeout / 10,
 		SessionTimeout:    c.cfg.SessionTimeout,
@@ -98,15 +98,18 @@ func (c *Consumer) Run(ctx context.Context) {
 // serve starts one worker for each partition of a generation, and a committer. The generation ends, and the next can
 // begin, when all of them have returned.
 func (c *Consumer) serve(generation *kafka.Generation) {
-	positions := &positions{next: map[int]int64{}}
+	positions := newPositions()
 	var workers sync.WaitGroup
-	assignments := generation.Assignments[c.cfg.Topic]
-	workers.Add(len(assignments))
-	for _, assignment := range assignments {
-		generation.Start(func(ctx context.Context) {
-			defer workers.Done()
-			c.work(ctx, assignment, positions)
-		})
+	partitions := 0
+	for topic, assignments := range generation.Assignments {
+		partitions += len(assignments)
+		workers.Add(len(assignments))
+		for _, assignment := range assignments {
+			generation.Start(func(ctx context.Context) {
+				defer workers.Done()
+				c.work(ctx, topic, assignment, positions)
+			})
+		}
 	}
 	generation.Start(func(ctx context.Context) {
 		ticker := time.NewTicker(commitEvery)
@@ -118,23 +121,23 @@ func (c *Consumer) serve(generation *kafka.Generation) {
 			case <-ticker.C:
 			}
 			// Errors need no answer: the position stays dirty, or the generation is over and records come again.
-			if err := positions.commit(c.cfg.Topic, generation.CommitOffsets); err != nil {
+			if err := positions.commit(generation.CommitOffsets); err != nil {
 				c.cfg.Log.Warn("commit offsets", "group", c.cfg.Group, "error", err)
 			}
 		}
 	})
-	c.cfg.Log.Info("joined consumer group", "group", c.cfg.Group, "generation", generation.ID, "partitions", len(assignments))
+	c.cfg.Log.Info("joined consumer group", "group", c.cfg.Group, "generation", generation.ID, "partitions", partitions)
 }
 
 // work handles the records of one partition until the generation ends.
-func (c *Consumer) work(generation context.Context, assignment kafka.PartitionAssignment, positions *positions) {
+func (c *Consumer) work(generation context.Context, topic string, assignment kafka.PartitionAssignment, positions *positions) {
 	// The context of a generation is of kafka-go's own type, for which each derived one would start a goroutine.
 	ctx, cancel := context.WithCancel(generation)
 	defer cancel()
 	next, backoff := assignment.Offset, readBackoffMin
 	for ctx.Err() == nil {
 		from := next
-		err := c.read(ctx, assignment.ID, &next, positions)
+		err := c.read(ctx, topic, assignment.ID, &next, positions)
 		switch {
 		case err == nil || errors.Is(err, errSilent):
 			continue
@@ -143,7 +146,7 @@ func (c *Consumer) work(generation context.Context, assignment kafka.PartitionAs
 		case next != from:
 			backoff = readBackoffMin
 		}
-		c.cfg.Log.Warn("fetch", "topic", c.cfg.Topic, "partition", assignment.ID, "error", err)
+		c.cfg.Log.Warn("fetch", "topic", topic, "partition", assignment.ID, "error", err)
 		pause(ctx, backoff)
 		backoff = min(2*backoff, readBackoffMax)
 	}
@@ -154,13 +157,13 @@ var errSilent = errors.New("leader is silent")
 
 // read looks for the leader of a partition and handles its records from offset next on, which it advances, until the
 // leader is silent or fails, or ctx is done.
-func (c *Consumer) read(ctx context.Context, partition int, next *int64, positions *positions) error {
+func (c *Consumer) read(ctx context.Context, topic string, partition int, next *int64, positions *positions) error {
 	sockets := newSockets(c.brokers)
 	stopSockets := context.AfterFunc(ctx, sockets.Close) // ends reads at once, which kafka-go would let wait for seconds
 	defer stopSockets()
 	reader := kafka.NewReader(kafka.ReaderConfig{
 		Brokers:          []string{anyBroker},
-		Topic:            c.cfg.Topic,
+		Topic:            topic,
 		Partition:        partition,
 		Dialer:           &kafka.Dialer{ClientID: c.cfg.ClientID, Timeout: dialTimeout, DialFunc: sockets.Dial},
 		MinBytes:         1,
@@ -185,7 +188,7 @@ func (c *Consumer) read(ctx context.Context, partition int, next *int64, positio
 			return err
 		}
 		*next = message.Offset + 1
-		positions.advance(partition, *next)
+		positions.advance(topic, partition, *next)
 	}
 }
 
@@ -220,35 +223,46 @@ func toRecord(m kafka.Message) Record {
 	}
 }
 
-// positions are the offsets to commit, by partition.
+// positions are the offsets to commit, by topic and partition.
 type positions struct {
 	mu   sync.Mutex
-	next map[int]int64 // not committed yet
+	next map[string]map[int]int64 // not committed yet
 }
 
-func (p *positions) advance(partition int, offset int64) {
+func newPositions() *positions { return &positions{next: map[string]map[int]int64{}} }
+
+// advance says where a partition goes on.
+func (p *positions) advance(topic string, partition int, offset int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.next[partition] = offset
+	if p.next[topic] == nil {
+		p.next[topic] = map[int]int64{}
+	}
+	p.next[topic][partition] = offset
 }
 
-func (p *positions) commit(topic string, send func(map[string]map[int]int64) error) error {
+// commit sends what advanced since the last time. After an error it will be sent again, unless it advanced meanwhile.
+func (p *positions) commit(send func(map[string]map[int]int64) error) error {
 	p.mu.Lock()
 	dirty := p.next
-	p.next = map[int]int64{}
+	p.next = map[string]map[int]int64{}
 	p.mu.Unlock()
 	if len(dirty) == 0 {
 		return nil
 	}
-	err := send(map[string]map[int]int64{topic: dirty})
+	err := send(dirty)
 	if err != nil {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		for partition, offset := range dirty {
-			if _, newer := p.next[partition]; !newer {
-				p.next[partition] = offset
+		for topic, partitions := range p.next {
+			if dirty[topic] == nil {
+				dirty[topic] = map[int]int64{}
+			}
+			for partition, offset := range partitions {
+				dirty[topic][partition] = offset
 			}
 		}
+		p.next = dirty
 	}
 	return err
 }

@@ -270,7 +270,7 @@ func (c *three) consume(brokers []string) *consuming {
 	consumed := &consuming{}
 	ctx, stop := context.WithCancel(context.Background())
 	consumer := NewConsumer(ConsumerConfig{
-		Brokers: brokers, ClientID: "test", Group: "readers", Topic: topic, SessionTimeout: time.Second,
+		Brokers: brokers, ClientID: "test", Group: "readers", Topics: []string{topic}, SessionTimeout: time.Second,
 		Handle: func(_ context.Context, r Record) error {
 			consumed.mu.Lock()
 			defer consumed.mu.Unlock()

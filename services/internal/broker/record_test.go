@@ -29,24 +29,24 @@ func TestPartitionOf(t *testing.T) {
 }
 
 func TestPositions(t *testing.T) {
-	p := &positions{next: map[int]int64{}}
+	p := newPositions()
 	var sent []map[string]map[int]int64
 	var fail error
 	send := func(offsets map[string]map[int]int64) error {
 		sent = append(sent, offsets)
 		return fail
 	}
-	require.NoError(t, p.commit("t", send))
+	require.NoError(t, p.commit(send))
 	assert.Empty(t, sent, "nothing to commit")
 
-	p.advance(1, 5)
-	p.advance(2, 7)
+	p.advance("t", 1, 5)
+	p.advance("t", 2, 7)
 	fail = errors.New("no coordinator")
-	require.ErrorIs(t, p.commit("t", send), fail)
-	p.advance(1, 6) // while the commit of 5 failed
+	require.ErrorIs(t, p.commit(send), fail)
+	p.advance("t", 1, 6) // while the commit of 5 failed
 	fail = nil
-	require.NoError(t, p.commit("t", send))
-	require.NoError(t, p.commit("t", send))
+	require.NoError(t, p.commit(send))
+	require.NoError(t, p.commit(send))
 	require.Len(t, sent, 2)
 	assert.Equal(t, map[string]map[int]int64{"t": {1: 6, 2: 7}}, sent[1])
 }

@@ -22,6 +22,10 @@ type Config struct {
 	DatabaseURL     string
 	Brokers         []string
 	StockURL        string // empty: products are not checked
+	PaymentURL      string // where the parts need it
+	OrderURL        string // likewise
+	RedisAddr       string // likewise
+	Parts           services.Parts
 	Without         services.Without
 	OrderTTL        time.Duration
 	SweepInterval   time.Duration
@@ -43,6 +47,10 @@ func Load(service string, getenv func(string) string) (Config, error) {
 		DatabaseURL:     env.url("DATABASE_URL", true, "postgres", "postgresql"),
 		Brokers:         env.addresses("KAFKA_BROKERS"),
 		StockURL:        strings.TrimSuffix(env.url("STOCK_URL", false, "http", "https"), "/"),
+		PaymentURL:      strings.TrimSuffix(env.url("PAYMENT_URL", false, "http", "https"), "/"),
+		OrderURL:        strings.TrimSuffix(env.url("ORDER_URL", false, "http", "https"), "/"),
+		RedisAddr:       env.text("REDIS_ADDR", ""),
+		Parts:           env.parts("PARTS"),
 		Without:         env.guards("WITHOUT"),
 		OrderTTL:        env.duration("ORDER_TTL", 4*time.Second, time.Millisecond),
 		SweepInterval:   env.duration("SWEEP_INTERVAL", 100*time.Millisecond, time.Millisecond),
@@ -157,6 +165,14 @@ func (e *environment) count(name string, otherwise int) int {
 		e.fail(name, "%q is no number from 1", value)
 	}
 	return n
+}
+
+func (e *environment) parts(name string) services.Parts {
+	parts, err := services.ParseParts(e.getenv(name))
+	if err != nil {
+		e.fail(name, "%v", err)
+	}
+	return parts
 }
 
 func (e *environment) guards(name string) services.Without {

@@ -7,13 +7,16 @@ import (
 	"fmt"
 
 	"github.com/google/uuid"
+
+	"github.com/ordeal-chaos/ordeal/services"
 )
 
 // Topics, and the prefix that makes the name of a topic's dead-letter topic.
 const (
-	OrderEvents      = "order-events"
-	StockEvents      = "stock-events"
-	DeadLetterPrefix = "dlt-"
+	OrderEvents      = services.OrderEvents
+	StockEvents      = services.StockEvents
+	PaymentEvents    = services.PaymentEvents
+	DeadLetterPrefix = services.DeadLetterPrefix
 )
 
 // Types of events: the first three are produced by order, the others by stock.

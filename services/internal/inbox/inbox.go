@@ -18,6 +18,7 @@ import (
 	"github.com/ordeal-chaos/ordeal/services/internal/broker"
 	"github.com/ordeal-chaos/ordeal/services/internal/db"
 	"github.com/ordeal-chaos/ordeal/services/internal/events"
+	"github.com/ordeal-chaos/ordeal/services/internal/guard"
 	"github.com/ordeal-chaos/ordeal/services/internal/outbox"
 )
 
@@ -43,7 +44,7 @@ type Processor struct {
 	Group     string
 	DB        *db.DB
 	Publisher *outbox.Publisher
-	Without   services.Without
+	Guards    *guard.Set
 	Retry     Retry
 	Effect    Effect
 	Log       *slog.Logger
@@ -62,7 +63,7 @@ func (r *Receipt) Add(batch *pgx.Batch, outcome string) {
 		on conflict do nothing`,
 		r.processor.Group, r.eventID, outcome, r.record.Topic, r.record.Partition, r.record.Offset,
 	).Exec(func(tag pgconn.CommandTag) error {
-		if tag.RowsAffected() == 0 && !r.processor.Without.Lacks(services.InboxDedup) {
+		if tag.RowsAffected() == 0 && !r.processor.Guards.Lacks(services.InboxDedup) {
 			return errDuplicate
 		}
 		return nil
@@ -89,7 +90,7 @@ func (p *Processor) Handle(ctx context.Context, record broker.Record) error {
 		if p.Retry.counts(class, event.Type) {
 			attempts++
 		}
-		if attempts >= p.Retry.Attempts && !p.Without.Lacks(services.DeadLetter) {
+		if attempts >= p.Retry.Attempts && !p.Guards.Lacks(services.DeadLetter) {
 			log.Error("give up on record", "attempts", attempts, "error", err)
 			return p.deadLetter(ctx, receipt, err)
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
@@ -15,20 +16,72 @@ import (
 	"github.com/ordeal-chaos/ordeal/services/internal/broker"
 	"github.com/ordeal-chaos/ordeal/services/internal/db"
 	"github.com/ordeal-chaos/ordeal/services/internal/events"
+	"github.com/ordeal-chaos/ordeal/services/internal/guard"
 )
 
-// Publisher announces what transactions did.
+// Publisher announces what transactions did, in the way that the design's publishing part names.
 type Publisher struct {
-	without  services.Without
-	producer *broker.Producer
-	log      *slog.Logger
-	wake     chan struct{}
+	Config
+	way  way
+	wake chan struct{} // of relays
 }
 
-// NewPublisher returns a publisher for the design without the given guards.
-func NewPublisher(without services.Without, producer *broker.Producer, log *slog.Logger) *Publisher {
-	return &Publisher{without: without, producer: producer, log: log, wake: make(chan struct{}, 1)}
+// Config describes a publisher. All fields are required.
+type Config struct {
+	Parts       services.Parts
+	Guards      *guard.Set
+	Producer    *broker.Producer
+	Brokers     []string // for ways that need a client of their own
+	Instance    string
+	DatabaseURL string        // for relays, which keep a connection of their own
+	Poll        time.Duration // between two looks of a relay
+	Log         *slog.Logger
 }
+
+// way is how the messages of a transaction reach Kafka.
+type way interface {
+	// add adds a message to a transaction and to the batch that it is about to send.
+	add(tx *db.Tx, batch *pgx.Batch, eventID string, m broker.Message)
+	// run does what goes on beside the transactions, until ctx is done.
+	run(ctx context.Context)
+	// close ends what run used. It waits until ctx is done, at most.
+	close(ctx context.Context)
+}
+
+// Open returns the publisher of a design. It does not connect.
+func Open(ctx context.Context, cfg Config) (*Publisher, error) {
+	p := &Publisher{Config: cfg, wake: make(chan struct{}, 1)}
+	var err error
+	switch publishing := p.publishing(); publishing {
+	case services.OutboxPolling:
+		p.way, err = openRelay(ctx, p)
+	case services.InTransaction:
+		p.way = inTransaction{p}
+	case services.AfterCommit:
+		p.way = afterCommit{p}
+	default:
+		err = fmt.Errorf("publishing %q is unknown", publishing)
+	}
+	return p, err
+}
+
+// publishing is the part, or what takes its place where its guard is removed.
+func (p *Publisher) publishing() string {
+	switch {
+	case p.Guards.Lacks(services.Outbox):
+		return services.InTransaction
+	case p.Guards.Lacks(services.AfterCommitOutbox):
+		return services.AfterCommit
+	default:
+		return p.Parts.Publishing
+	}
+}
+
+// Run does what goes on beside the transactions, until ctx is done.
+func (p *Publisher) Run(ctx context.Context) { p.way.run(ctx) }
+
+// Close ends what the publisher opened; Run must have returned. It waits until ctx is done, at most.
+func (p *Publisher) Close(ctx context.Context) { p.way.close(ctx) }
 
 // Announce adds event e, for topic, to a transaction and to the batch that it is about to send.
 func (p *Publisher) Announce(tx *db.Tx, batch *pgx.Batch, topic string, e events.Event) {
@@ -45,21 +98,7 @@ func (p *Publisher) Announce(tx *db.Tx, batch *pgx.Batch, topic string, e events
 
 // Add adds a message to a transaction and to the batch that it is about to send.
 func (p *Publisher) Add(tx *db.Tx, batch *pgx.Batch, eventID string, m broker.Message) {
-	switch {
-	case p.without.Lacks(services.Outbox):
-		tx.BeforeCommit(func(ctx context.Context) error {
-			return p.producer.ProduceOne(ctx, m)
-		})
-	case p.without.Lacks(services.AfterCommitOutbox):
-		tx.AfterCommit(func(ctx context.Context) {
-			if err := p.producer.ProduceOne(ctx, m); err != nil {
-				p.log.Error("publish after commit", "event", eventID, "error", err)
-			}
-		})
-	default:
-		insert(batch, eventID, m)
-		tx.AfterCommit(func(context.Context) { p.wakeRelay() })
-	}
+	p.way.add(tx, batch, eventID, m)
 }
 
 func (p *Publisher) wakeRelay() {

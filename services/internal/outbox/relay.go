@@ -31,31 +31,35 @@ const (
 	backoffMax = 250 * time.Millisecond
 )
 
-// Relay publishes outbox rows in the order of their ids within each partition, at least once. It looks for rows by
+// relay publishes outbox rows in the order of their ids within each partition, at least once. It looks for rows by
 // their status and never by a cursor, so that a row that commits late is not skipped; and every failed produce
 // is unknown, so its rows stay unpublished and are produced again.
-type Relay struct {
+type relay struct {
 	publisher *Publisher
 	db        *db.DB
 	poll      time.Duration
 }
 
-// OpenRelay returns the relay of publisher for the outbox in the database at url, where it keeps a connection of its own.
-func OpenRelay(ctx context.Context, publisher *Publisher, url, name string, poll time.Duration) (*Relay, error) {
-	own, err := db.Open(ctx, url, db.Options{
-		Name: name + " relay", Timeout: pageTimeout, IdleTimeout: leaseTimeout, Connections: 1,
+// openRelay returns the relay of a publisher for the outbox in its database.
+func openRelay(ctx context.Context, publisher *Publisher) (*relay, error) {
+	own, err := db.Open(ctx, publisher.DatabaseURL, db.Options{
+		Name: publisher.Instance + " relay", Timeout: pageTimeout, IdleTimeout: leaseTimeout, Connections: 1,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &Relay{publisher: publisher, db: own, poll: poll}, nil
+	return &relay{publisher: publisher, db: own, poll: publisher.Poll}, nil
 }
 
-// Close ends the relay's connection; Run must have returned. It waits until ctx is done, at most.
-func (r *Relay) Close(ctx context.Context) { r.db.Close(ctx) }
+// add inserts the message into the outbox.
+func (r *relay) add(tx *db.Tx, batch *pgx.Batch, eventID string, m broker.Message) {
+	insert(batch, eventID, m)
+	tx.AfterCommit(func(context.Context) { r.publisher.wakeRelay() })
+}
 
-// Run publishes until ctx is done.
-func (r *Relay) Run(ctx context.Context) {
+func (r *relay) close(ctx context.Context) { r.db.Close(ctx) }
+
+func (r *relay) run(ctx context.Context) {
 	backoff := backoffMin
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -86,7 +90,7 @@ func (r *Relay) Run(ctx context.Context) {
 	}
 }
 
-func (r *Relay) log() *slog.Logger { return r.publisher.log }
+func (r *relay) log() *slog.Logger { return r.publisher.Log }
 
 // target is one partition of a topic.
 type target struct {
@@ -96,7 +100,7 @@ type target struct {
 
 // pass goes through the unpublished rows once, a page and a transaction at a time. A partition that failed is
 // left out of the rest of the pass: its later rows must not overtake, and its backlog must not hold up the others.
-func (r *Relay) pass(ctx context.Context) error {
+func (r *relay) pass(ctx context.Context) error {
 	failed := map[target]error{}
 	for after := int64(0); ; {
 		last, err := r.page(ctx, after, failed)
@@ -119,7 +123,7 @@ func (r *Relay) pass(ctx context.Context) error {
 var errIdle = errors.New("nothing to publish")
 
 // page publishes the first page of rows after an id, and returns the page's last id, or 0 when there is no further page.
-func (r *Relay) page(ctx context.Context, after int64, failed map[target]error) (last int64, err error) {
+func (r *relay) page(ctx context.Context, after int64, failed map[target]error) (last int64, err error) {
 	err = r.db.Transact(ctx, func(ctx context.Context, tx *db.Tx) error {
 		rows, err := r.lease(ctx, tx, after)
 		if err != nil {
@@ -147,7 +151,7 @@ func (r *Relay) page(ctx context.Context, after int64, failed map[target]error) 
 
 // lease takes the lock for the transaction and reads a page of unpublished rows. Without the lock there are none.
 // The rows are read by a later statement than the lock, and so see what the lock's last holder marked.
-func (r *Relay) lease(ctx context.Context, tx *db.Tx, after int64) ([]row, error) {
+func (r *relay) lease(ctx context.Context, tx *db.Tx, after int64) ([]row, error) {
 	var held bool
 	var page []row
 	batch := tx.Batch()
@@ -176,10 +180,10 @@ func (r *Relay) lease(ctx context.Context, tx *db.Tx, after int64) ([]row, error
 
 // produce produces rows, in order within each partition, and returns the ids of those that were acknowledged. The
 // partitions that were not are added to failed. The error is about the lease.
-func (r *Relay) produce(ctx context.Context, tx *db.Tx, rows []row, failed map[target]error) ([]int64, error) {
+func (r *relay) produce(ctx context.Context, tx *db.Tx, rows []row, failed map[target]error) ([]int64, error) {
 	parts := map[target][]row{}
 	for _, row := range rows {
-		partition, err := r.publisher.producer.PartitionFor(ctx, row.message)
+		partition, err := r.publisher.Producer.PartitionFor(ctx, row.message)
 		t := target{row.message.Topic, partition}
 		if err != nil {
 			t.partition = -1
@@ -203,7 +207,7 @@ func (r *Relay) produce(ctx context.Context, tx *db.Tx, rows []row, failed map[t
 			for i, row := range rows {
 				messages[i] = row.message
 			}
-			err := r.publisher.producer.Produce(ctx, t.topic, t.partition, messages)
+			err := r.publisher.Producer.Produce(ctx, t.topic, t.partition, messages)
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {

@@ -1,0 +1,7 @@
+package ordeal
+
+import "github.com/ordeal-chaos/ordeal/harness"
+
+func tccScenarios(system func(...Option) harness.System) []harness.Scenario {
+	return nil
+}

@@ -1,0 +1,22 @@
+package services
+
+// describe fills in what is known of a named design from publications.
+func describe(d *Design) {
+	about, ok := published[d.Name]
+	if !ok {
+		return
+	}
+	if about.about != "" {
+		d.About = about.about
+	}
+	d.Source, d.Expects, d.Breaks = about.source, about.expects, about.breaks
+}
+
+type publication struct {
+	about, source, expects string
+	breaks                 []string
+}
+
+// published says of each design where it is described and what the literature expects. Expectations are never edited to fit a measurement;
+// docs/matrix.md explains where they differ.
+var published = map[string]publication{}

@@ -1,0 +1,60 @@
+package services
+
+// Names of the services, and of the databases and consumer groups of the same names.
+const (
+	OrderService   = "order"
+	StockService   = "stock"
+	PaymentService = "payment"
+)
+
+// Topics of events, each produced by one service, and the prefixes that make the names of their dead-letter and retry topics.
+const (
+	OrderEvents      = "order-events"
+	StockEvents      = "stock-events"
+	PaymentEvents    = "payment-events"
+	DeadLetterPrefix = "dlt-"
+	RetryPrefix      = "retry-"
+)
+
+// Consumes lists the topics of events that a service reads in designs of these parts; none: it is in no consumer group.
+// Retry and dead-letter topics are not in it.
+func (p Parts) Consumes(service string) []string {
+	p = p.withDefaults()
+	paid := p.Payment == Payment
+	switch p.Coordination {
+	case Saga, TCCRest:
+		return nil // they are called over REST
+	case TCCKafka:
+		if service == OrderService {
+			return nil
+		}
+		return []string{OrderEvents}
+	}
+	switch {
+	case service == OrderService && paid:
+		return []string{StockEvents, PaymentEvents}
+	case service == OrderService:
+		return []string{StockEvents}
+	case service == PaymentService:
+		return []string{OrderEvents, StockEvents}
+	default:
+		return []string{OrderEvents}
+	}
+}
+
+// Calls lists the services that a service calls over REST in designs of these parts.
+func (p Parts) Calls(service string) []string {
+	p = p.withDefaults()
+	coordinated := p.Coordination == Saga || p.Coordination == TCCRest || p.Coordination == TCCKafka
+	asks := p.Coordination == TCCRest || p.Coordination == TCCKafka
+	switch {
+	case service == OrderService && coordinated:
+		return []string{StockService, PaymentService}
+	case service == OrderService:
+		return []string{StockService}
+	case asks:
+		return []string{OrderService}
+	default:
+		return nil
+	}
+}
