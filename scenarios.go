@@ -250,5 +250,5 @@ func Catalogue(system func(...Option) harness.System) []harness.Scenario {
 			},
 		},
 	}, publishingScenarios(system), kafkatxScenarios(system), consumerScenarios(system), stockScenarios(system),
-		paymentScenarios(system), tccScenarios(system), sagaScenarios(system), clusterScenarios(system))
+		paymentScenarios(system), tccScenarios(system), coordinationScenarios(system), clusterScenarios(system))
 }

@@ -19,4 +19,11 @@ type publication struct {
 
 // published says of each design where it is described and what the literature expects. Expectations are never edited to fit a measurement;
 // docs/matrix.md explains where they differ.
-var published = map[string]publication{}
+var published = map[string]publication{
+	"rollback-compensation": {
+		about:   "Stock is taken over REST before the order is written; a rollback announces that it is to be given back, a commit announces the order.",
+		source:  "Spring's @TransactionalEventListener, phases AFTER_COMMIT and AFTER_ROLLBACK",
+		expects: "Holds while transactions end in this process; a kill between commit and send loses the event, a kill or a lost answer between taking and writing keeps the stock, and nobody notices.",
+		breaks:  []string{"lost-event", "stuck-order", "leaked-reservation", "stuck-reservation"},
+	},
+}

@@ -36,7 +36,7 @@ func (s *service) place(ctx context.Context, p placement) (placed view, replayed
 	event := events.Event{
 		ID: events.NewID(), Type: events.OrderPlaced, OrderID: orderID, Version: 1, Lines: p.Lines, PaymentAmt: &p.PaymentAmt,
 	}
-	err = s.Transact(ctx, func(ctx context.Context, tx *db.Tx) error {
+	err = s.transact(ctx, event, func(ctx context.Context, tx *db.Tx) error {
 		batch := tx.Batch()
 		if p.key != nil && !s.Guards.Lacks(services.IdempotencyKey) {
 			batch.Queue(`insert into idempotency_keys (idempotency_key, order_id, fingerprint) values ($1, $2, $3)

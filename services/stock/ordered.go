@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/ordeal-chaos/ordeal/services"
 	"github.com/ordeal-chaos/ordeal/services/internal/db"
 	"github.com/ordeal-chaos/ordeal/services/internal/events"
 	"github.com/ordeal-chaos/ordeal/services/internal/inbox"
@@ -14,7 +15,12 @@ import (
 // ordered does what an event of an order asks for.
 func (s *service) ordered(ctx context.Context, receipt *inbox.Receipt, e events.Event) error {
 	switch e.Type {
+	case events.StockRollback:
+		return s.giveBack(ctx, receipt, e)
 	case events.OrderPlaced:
+		if s.Config.Parts.Coordination == services.StockFirst {
+			return s.answerTaken(ctx, receipt, e)
+		}
 		err := s.reserve(ctx, receipt, e)
 		var short *shortage
 		if errors.As(err, &short) {

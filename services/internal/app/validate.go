@@ -38,6 +38,15 @@ type GoodsLine struct {
 	Qty       int64  `json:"qty"`
 }
 
+// GoodsOf returns what asks for these lines.
+func GoodsOf(lines []events.Line) Goods {
+	var g Goods
+	for _, line := range lines {
+		g.Lines = append(g.Lines, GoodsLine{line.ProductID, line.Qty})
+	}
+	return g
+}
+
 // EventLines returns the lines, numbered from 1. The error is a Problem.
 func (g Goods) EventLines() ([]events.Line, error) {
 	asked := g.Lines

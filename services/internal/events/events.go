@@ -19,11 +19,12 @@ const (
 	DeadLetterPrefix = services.DeadLetterPrefix
 )
 
-// Types of events: the first three are produced by order, the others by stock.
+// Types of events: those of orders and StockRollback are produced by order, the others by stock.
 const (
 	OrderPlaced    = "OrderPlaced"
 	OrderConfirmed = "OrderConfirmed"
 	OrderCancelled = "OrderCancelled"
+	StockRollback  = "StockRollback" // the order that stock was taken for was rolled back
 	StockReserved  = "StockReserved"
 	StockRejected  = "StockRejected"
 )
@@ -74,7 +75,7 @@ func Decode(value []byte) (Event, error) {
 		return Event{}, fmt.Errorf("%w: decode value: %w", ErrInvalid, err)
 	}
 	switch e.Type {
-	case OrderPlaced, OrderConfirmed, OrderCancelled, StockReserved, StockRejected:
+	case OrderPlaced, OrderConfirmed, OrderCancelled, StockRollback, StockReserved, StockRejected:
 	default:
 		return e, fmt.Errorf("%w: unknown type %q", ErrInvalid, e.Type)
 	}

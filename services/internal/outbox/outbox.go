@@ -57,7 +57,7 @@ func Open(ctx context.Context, cfg Config) (*Publisher, error) {
 		p.way, err = openRelay(ctx, p)
 	case services.InTransaction:
 		p.way = inTransaction{p}
-	case services.AfterCommit:
+	case services.AfterCommit, services.RollbackCompensation: // the order service compensates
 		p.way = afterCommit{p}
 	default:
 		err = fmt.Errorf("publishing %q is unknown", publishing)
@@ -85,7 +85,17 @@ func (p *Publisher) Close(ctx context.Context) { p.way.close(ctx) }
 
 // Announce adds event e, for topic, to a transaction and to the batch that it is about to send.
 func (p *Publisher) Announce(tx *db.Tx, batch *pgx.Batch, topic string, e events.Event) {
-	p.Add(tx, batch, e.ID, broker.Message{
+	p.Add(tx, batch, e.ID, message(topic, e))
+}
+
+// Send produces event e to topic and waits for the acknowledgement, in no transaction. After an error it is unknown
+// whether the event is in the log, or will be.
+func (p *Publisher) Send(ctx context.Context, topic string, e events.Event) error {
+	return p.Producer.ProduceOne(ctx, message(topic, e))
+}
+
+func message(topic string, e events.Event) broker.Message {
+	return broker.Message{
 		Topic: topic,
 		Key:   []byte(e.OrderID),
 		Headers: []broker.Header{
@@ -93,7 +103,7 @@ func (p *Publisher) Announce(tx *db.Tx, batch *pgx.Batch, topic string, e events
 			{Key: events.HeaderType, Value: []byte(e.Type)},
 		},
 		Value: e.Encode(),
-	})
+	}
 }
 
 // Add adds a message to a transaction and to the batch that it is about to send.
