@@ -3,6 +3,7 @@ package ordeal
 import (
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/ordeal-chaos/ordeal/harness/stack"
 	"github.com/ordeal-chaos/ordeal/services"
 	"github.com/ordeal-chaos/ordeal/services/order"
+	"github.com/ordeal-chaos/ordeal/services/payment"
 	"github.com/ordeal-chaos/ordeal/services/stock"
 )
 
@@ -55,6 +57,9 @@ func (a assembly) environment(w harness.Wiring) []string {
 		"ORDER_TTL=" + orderTTL.String(), "RESERVATION_TTL=" + reservationTTL.String(),
 		"PARTS=" + a.design.Parts.String(), "WITHOUT=" + strings.Join(without, ","),
 	}
+	if a.config.limit > 0 {
+		environment = append(environment, "PAYMENT_LIMIT="+strconv.FormatInt(a.config.limit, 10))
+	}
 	for _, peer := range slices.Sorted(maps.Keys(w.Peers)) {
 		environment = append(environment, strings.ToUpper(peer)+"_URL="+w.Peers[peer])
 	}
@@ -66,8 +71,14 @@ func (a assembly) services() []harness.Service {
 		a.service(services.OrderService, "orders", a.config.orders, services.OrderEvents),
 		a.service(services.StockService, "stock", a.config.stocks, services.StockEvents),
 	}
+	if a.paid() {
+		payments := a.service(services.PaymentService, "payments", 1, services.PaymentEvents)
+		list = append(list, payments)
+	}
 	return list
 }
+
+func (a assembly) paid() bool { return a.design.Parts.Payment == services.Payment }
 
 func (a assembly) service(name, database string, replicas int, produces string) harness.Service {
 	parts := a.design.Parts
@@ -85,12 +96,20 @@ func (a assembly) service(name, database string, replicas int, produces string) 
 }
 
 func (a assembly) databases() []stack.Database {
-	return []stack.Database{{Name: "orders", Schema: order.Schema}, {Name: "stock", Schema: stock.Schema}}
+	list := []stack.Database{{Name: "orders", Schema: order.Schema}, {Name: "stock", Schema: stock.Schema}}
+	if a.paid() {
+		list = append(list, stack.Database{Name: "payments", Schema: payment.Schema})
+	}
+	return list
 }
 
 func (a assembly) topics() []stack.Topic {
 	var list []stack.Topic
-	for _, name := range []string{services.OrderEvents, services.StockEvents} {
+	names := []string{services.OrderEvents, services.StockEvents}
+	if a.paid() {
+		names = append(names, services.PaymentEvents)
+	}
+	for _, name := range names {
 		list = append(list,
 			stack.Topic{Name: name, Partitions: a.partitions(name)},
 			stack.Topic{Name: services.DeadLetterPrefix + name, Partitions: a.partitions(name)})
@@ -107,12 +126,18 @@ func (a assembly) partitions(topic string) int32 {
 }
 
 func (a assembly) open() []harness.Open {
-	return []harness.Open{
+	list := []harness.Open{
 		{What: "orders PENDING", Database: "orders", Count: "SELECT count(*) FROM orders WHERE status = 'PENDING'"},
 		{What: "order events not published", Database: "orders", Count: "SELECT count(*) FROM outbox WHERE published_at IS NULL"},
 		{What: "reservations open", Database: "stock", Count: "SELECT count(*) FROM reservations WHERE status = 'RESERVED'"},
 		{What: "stock events not published", Database: "stock", Count: "SELECT count(*) FROM outbox WHERE published_at IS NULL"},
 	}
+	if a.paid() {
+		list = append(list,
+			harness.Open{What: "payments held", Database: "payments", Count: "SELECT count(*) FROM payments WHERE status = 'AUTHORIZED'"},
+			harness.Open{What: "payment events not published", Database: "payments", Count: "SELECT count(*) FROM outbox WHERE published_at IS NULL"})
+	}
+	return list
 }
 
 // has lists what scenarios may need of the system.

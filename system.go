@@ -11,6 +11,7 @@ import (
 	"github.com/ordeal-chaos/ordeal/harness/stack"
 	"github.com/ordeal-chaos/ordeal/services"
 	"github.com/ordeal-chaos/ordeal/services/order"
+	"github.com/ordeal-chaos/ordeal/services/payment"
 	"github.com/ordeal-chaos/ordeal/services/stock"
 )
 
@@ -28,6 +29,7 @@ func Programs() []stack.Program {
 	return []stack.Program{
 		{Name: "ordeal-order", Main: order.Main},
 		{Name: "ordeal-stock", Main: stock.Main},
+		{Name: "ordeal-payment", Main: payment.Main},
 	}
 }
 
@@ -63,6 +65,7 @@ type Option func(*config)
 type config struct {
 	without        []string
 	orders, stocks int
+	limit          int64
 }
 
 // Without removes guards, to plant a bug. Names are those of [services.Guards].
@@ -70,6 +73,9 @@ func Without(guards ...string) Option { return func(c *config) { c.without = gua
 
 // StockReplicas runs the stock service as so many processes.
 func StockReplicas(n int) Option { return func(c *config) { c.stocks = n } }
+
+// PaymentLimit makes the payment service decline charges above limit, where there is one.
+func PaymentLimit(limit int64) Option { return func(c *config) { c.limit = limit } }
 
 // OrderReplicas runs the order service as so many processes; clients talk to the first.
 func OrderReplicas(n int) Option { return func(c *config) { c.orders = n } }

@@ -1,8 +1,9 @@
 // Package services owns the names of the designs of the reference services, of their parts, and of their removable guards.
 //
-// The services themselves are [github.com/ordeal-chaos/ordeal/services/order] and
-// [github.com/ordeal-chaos/ordeal/services/stock]: plain programs over Postgres and Kafka that know
-// nothing of the harness. Both are configured by environment variables only. Durations are in Go's
+// The services themselves are [github.com/ordeal-chaos/ordeal/services/order],
+// [github.com/ordeal-chaos/ordeal/services/stock] and, where orders are paid for,
+// [github.com/ordeal-chaos/ordeal/services/payment]: plain programs over Postgres and Kafka that know
+// nothing of the harness. All are configured by environment variables only. Durations are in Go's
 // notation ("250ms"); a wrong value stops the program with one line that names the variable and exit code 64.
 //
 //	INSTANCE           name of this process in logs and connections  (default: the service's name)
@@ -17,7 +18,8 @@
 //	WITHOUT            comma-separated guards to remove              (default: none)
 //	ORDER_TTL          order only: age at which PENDING is cancelled (default: 4s)
 //	SWEEP_INTERVAL     pause between sweeps                          (default: 100ms)
-//	RESERVATION_TTL    stock only: life of a reservation without order (default: 3s)
+//	RESERVATION_TTL    life of a reservation without order, of a hold (default: 3s)
+//	PAYMENT_LIMIT      payment only: greatest amount not declined    (default: none)
 //	RETRY_ATTEMPTS     attempts of a record before its dead letter   (default: 4)
 //	RETRY_BACKOFF      pause after the first failure, then doubling  (default: 50ms)
 //	LOCK_TIMEOUT       longest wait for a row lock                   (default: 200ms)
@@ -29,6 +31,6 @@
 // waits for the next leader or coordinator, and produces again what nobody acknowledged.
 //
 // GET /ready answers 200 once the database is up and the consumer group was joined. The tables are
-// created at start when they are missing; the topics order-events, stock-events, dlt-order-events and
-// dlt-stock-events are made by whoever runs the services, which wait for them.
+// created at start when they are missing; the topics order-events, stock-events, where orders are
+// paid for payment-events, and dlt- of each are made by whoever runs the services, which wait for them.
 package services

@@ -73,19 +73,36 @@ func (s *service) decide(ctx context.Context, tx *db.Tx, d decision) error {
 	return tx.Send(ctx, batch)
 }
 
-// answered decides an order on the answer of the stock service. An answer to an order that was cancelled meanwhile is
-// ignored: the cancellation releases what was reserved.
+// answered decides an order on the answer of the stock service, or, where it is paid for, on that of the payment
+// service too. An answer to an order that was cancelled meanwhile is ignored: the cancellation releases what was
+// reserved, and refunds what was captured.
 func (s *service) answered(ctx context.Context, receipt *inbox.Receipt, e events.Event) error {
 	d := decision{orderID: e.OrderID, receipt: receipt}
 	switch e.Type {
 	case events.StockReserved:
+		if s.Config.Parts.Payment == services.Payment {
+			return s.ignore(ctx, receipt) // it is to be paid for first
+		}
 		d.status = Confirmed
-	case events.StockRejected:
+	case events.PaymentCaptured:
+		d.status = Confirmed
+	case events.StockRejected, events.PaymentDeclined:
 		d.status, d.reason = Cancelled, e.Reason
+	case events.PaymentRefunded:
+		return s.ignore(ctx, receipt)
 	default:
 		return fmt.Errorf("%w: %s is no answer", events.ErrInvalid, e.Type)
 	}
 	return s.DB.Transact(ctx, func(ctx context.Context, tx *db.Tx) error { return s.decide(ctx, tx, d) })
+}
+
+// ignore notes that an event was handled, and that there was nothing to do.
+func (s *service) ignore(ctx context.Context, receipt *inbox.Receipt) error {
+	return s.DB.Transact(ctx, func(ctx context.Context, tx *db.Tx) error {
+		batch := tx.Batch()
+		receipt.Add(batch, inbox.Ignored)
+		return tx.Send(ctx, batch)
+	})
 }
 
 // cancel cancels an order for a client and returns it. A confirmed one is a Problem.

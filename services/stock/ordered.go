@@ -55,7 +55,7 @@ func (s *service) reject(ctx context.Context, receipt *inbox.Receipt, e events.E
 
 // answer writes what reserving came to and announces it.
 func (s *service) answer(ctx context.Context, tx *db.Tx, receipt *inbox.Receipt, e, answer events.Event) error {
-	answer.ID, answer.OrderID, answer.Version, answer.Lines = events.NewID(), e.OrderID, 1, e.Lines
+	answer.ID, answer.OrderID, answer.Version, answer.Lines, answer.PaymentAmt = events.NewID(), e.OrderID, 1, e.Lines, e.PaymentAmt
 	r := reservation{id: events.NewID(), orderID: &e.OrderID, status: Rejected, announce: &answer.ID, cause: &e.ID, lines: e.Lines}
 	batch := tx.Batch()
 	receipt.Add(batch, inbox.Applied)

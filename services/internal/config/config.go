@@ -30,6 +30,7 @@ type Config struct {
 	OrderTTL        time.Duration
 	SweepInterval   time.Duration
 	ReservationTTL  time.Duration
+	PaymentLimit    int64 // 0: none
 	RetryAttempts   int
 	RetryBackoff    time.Duration
 	LockTimeout     time.Duration
@@ -55,6 +56,7 @@ func Load(service string, getenv func(string) string) (Config, error) {
 		OrderTTL:        env.duration("ORDER_TTL", 4*time.Second, time.Millisecond),
 		SweepInterval:   env.duration("SWEEP_INTERVAL", 100*time.Millisecond, time.Millisecond),
 		ReservationTTL:  env.duration("RESERVATION_TTL", 3*time.Second, time.Millisecond),
+		PaymentLimit:    int64(env.count("PAYMENT_LIMIT", 0)),
 		RetryAttempts:   env.count("RETRY_ATTEMPTS", 4),
 		RetryBackoff:    env.duration("RETRY_BACKOFF", 50*time.Millisecond, time.Millisecond),
 		LockTimeout:     env.duration("LOCK_TIMEOUT", 200*time.Millisecond, time.Millisecond),

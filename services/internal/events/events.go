@@ -1,4 +1,4 @@
-// Package events owns the events that the two services exchange: their types, topics and encoding.
+// Package events owns the events that the services exchange: their types, topics and encoding.
 package events
 
 import (
@@ -19,7 +19,7 @@ const (
 	DeadLetterPrefix = services.DeadLetterPrefix
 )
 
-// Types of events: those of orders and StockRollback are produced by order, the others by stock.
+// Types of events: the first four are produced by order, two by stock, and the last three by payment.
 const (
 	OrderPlaced    = "OrderPlaced"
 	OrderConfirmed = "OrderConfirmed"
@@ -27,6 +27,10 @@ const (
 	StockRollback  = "StockRollback" // the order that stock was taken for was rolled back
 	StockReserved  = "StockReserved"
 	StockRejected  = "StockRejected"
+
+	PaymentCaptured = "PaymentCaptured"
+	PaymentDeclined = "PaymentDeclined"
+	PaymentRefunded = "PaymentRefunded"
 )
 
 // Names of record headers.
@@ -38,15 +42,15 @@ const (
 // ErrInvalid is wrapped by every error that says that a record holds no valid event: trying again cannot help.
 var ErrInvalid = errors.New("invalid event")
 
-// Event is one fact about one order. Version is the version of the order (or of the answer) it announces.
+// Event is one fact about one order. Version is the version of the order (or of the answer, or of the payment) it announces.
 type Event struct {
 	ID         string `json:"eventId"`
 	Type       string `json:"type"`
 	OrderID    string `json:"orderId"`
 	Version    int    `json:"version"`
 	Reason     string `json:"reason,omitempty"`
-	Lines      []Line `json:"lines"`
-	PaymentAmt *int64 `json:"paymentAmt,omitempty"` // of order events
+	Lines      []Line `json:"lines,omitempty"`      // of order and stock events
+	PaymentAmt *int64 `json:"paymentAmt,omitempty"` // what the order costs, and in payment events what was moved
 }
 
 // Line is one line of an order: Qty units of one product. LineNo counts from 1.
@@ -74,15 +78,18 @@ func Decode(value []byte) (Event, error) {
 	if err := json.Unmarshal(value, &e); err != nil {
 		return Event{}, fmt.Errorf("%w: decode value: %w", ErrInvalid, err)
 	}
+	paid := false
 	switch e.Type {
 	case OrderPlaced, OrderConfirmed, OrderCancelled, StockRollback, StockReserved, StockRejected:
+	case PaymentCaptured, PaymentDeclined, PaymentRefunded:
+		paid = true
 	default:
 		return e, fmt.Errorf("%w: unknown type %q", ErrInvalid, e.Type)
 	}
 	if e.ID == "" || e.OrderID == "" {
 		return e, fmt.Errorf("%w: an event needs eventId and orderId", ErrInvalid)
 	}
-	if len(e.Lines) == 0 {
+	if len(e.Lines) == 0 && !paid {
 		return e, fmt.Errorf("%w: no lines", ErrInvalid)
 	}
 	for _, line := range e.Lines {
