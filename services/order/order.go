@@ -48,11 +48,14 @@ func Run(ctx context.Context, getenv func(string) string, log io.Writer) int {
 type service struct {
 	app.Core
 	products *products
+	sagas    chan string // orders whose saga has just begun
 }
 
 func assemble(core app.Core) app.Parts {
-	s := &service{Core: core, products: newProducts(core.Config.StockURL, core.Config.ProductCacheTTL)}
-	return app.Parts{
+	s := &service{
+		Core: core, products: newProducts(core.Config.StockURL, core.Config.ProductCacheTTL), sagas: make(chan string, sagaWorkers),
+	}
+	parts := app.Parts{
 		Effect: s.answered,
 		Routes: func(mux *http.ServeMux) {
 			mux.HandleFunc("POST /api/v1/orders", s.postOrder)
@@ -61,4 +64,8 @@ func assemble(core app.Core) app.Parts {
 		},
 		Loops: s.loops(),
 	}
+	if core.Config.Parts.Coordination == services.Saga {
+		parts.Background = s.driveSagas
+	}
+	return parts
 }

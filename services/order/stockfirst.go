@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"time"
 
@@ -17,7 +16,6 @@ import (
 )
 
 const (
-	takeTimeout   = 2 * time.Second
 	placeAttempts = 4
 	placeBackoff  = 50 * time.Millisecond
 )
@@ -38,34 +36,17 @@ func (s *service) transact(ctx context.Context, event events.Event, work func(co
 // takeStock reserves the lines of an order at the stock service. Whoever asks first for an order has taken them; a later
 // call finds them taken. An order whose stock was given back is a Problem: it cannot be placed any more.
 func (s *service) takeStock(ctx context.Context, event events.Event) (taken bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, takeTimeout)
-	defer cancel()
-	body, err := json.Marshal(struct {
+	status, answer, err := s.exchange(ctx, http.MethodPost, s.Config.StockURL+"/api/v1/stocks", "order-"+event.OrderID, struct {
 		OrderID string `json:"orderId"`
 		app.Goods
 	}{event.OrderID, app.GoodsOf(event.Lines)})
-	if err != nil {
-		return false, fmt.Errorf("encode lines: %w", err)
-	}
-	call, err := http.NewRequestWithContext(ctx, http.MethodPost, s.Config.StockURL+"/api/v1/stocks", bytes.NewReader(body))
-	if err != nil {
-		return false, fmt.Errorf("take stock: %w", err)
-	}
-	call.Header.Set("Content-Type", "application/json")
-	call.Header.Set("Idempotency-Key", "order-"+event.OrderID)
-	response, err := s.products.client.Do(call)
-	if err != nil {
-		return false, fmt.Errorf("take stock: %w", err)
-	}
-	defer response.Body.Close()
-	answer, err := io.ReadAll(response.Body)
 	if err != nil {
 		return false, fmt.Errorf("take stock: %w", err)
 	}
 	var reservation struct {
 		Status string `json:"status"`
 	}
-	switch response.StatusCode {
+	switch status {
 	case http.StatusCreated:
 		return true, nil
 	case http.StatusOK:
@@ -76,10 +57,8 @@ func (s *service) takeStock(ctx context.Context, event events.Event) (taken bool
 			return false, app.Refuse(http.StatusConflict, "order %s was rolled back", event.OrderID)
 		}
 		return false, nil
-	case http.StatusConflict, http.StatusUnprocessableEntity, http.StatusNotFound:
-		return false, app.Refuse(http.StatusConflict, "stock of order %s cannot be taken: %s", event.OrderID, bytes.TrimSpace(answer))
 	default:
-		return false, fmt.Errorf("take stock: answered %s", response.Status)
+		return false, app.Refuse(http.StatusConflict, "stock of order %s cannot be taken: %s", event.OrderID, bytes.TrimSpace(answer))
 	}
 }
 

@@ -44,6 +44,8 @@ type Parts struct {
 	Effect inbox.Effect         // of the consumed events
 	Routes func(*http.ServeMux) // of the API
 	Loops  []Loop
+	// Background, if there is one, is work of another rhythm. It runs until its context is done.
+	Background func(context.Context)
 }
 
 // Loop is work that is done again and again, Every after the last time.
@@ -126,6 +128,9 @@ func (s Service) run(ctx context.Context, cfg config.Config, log *slog.Logger) e
 		migrated.Store(true)
 		log.Info("database is up", "parts", cfg.Parts.String(), "without", cfg.Without.String())
 		running.Go(func() { publisher.Run(ctx) })
+		if parts.Background != nil {
+			running.Go(func() { parts.Background(ctx) })
+		}
 		for _, loop := range parts.Loops {
 			running.Go(func() { loop.run(ctx, log) })
 		}
