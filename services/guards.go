@@ -53,6 +53,10 @@ const (
 	SettleOnce        = "settle-once"
 )
 
+// GuardMissing is what a service logs when it first comes to where a removed guard would have acted; the attribute "guard"
+// names the guard. Without that line, a planted bug never ran.
+const GuardMissing = "guard is missing"
+
 // Guard is one protection of a design that can be removed to plant a bug.
 type Guard struct {
 	Name     string   // as in WITHOUT

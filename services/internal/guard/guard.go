@@ -11,7 +11,7 @@ import (
 
 // Reached is the log message that says that a removed guard would have acted; the attribute "guard" names it.
 // Without that line, a planted bug never ran.
-const Reached = "guard is missing"
+const Reached = services.GuardMissing
 
 // Set is the removed guards of one service. It is safe for concurrent use. A nil Set lacks none.
 type Set struct {
