@@ -21,6 +21,7 @@ const (
 	hasOutbox        = "outbox"         // events go through an outbox table
 	hasOrderConsumes = "order-consumes" // the order service is in a consumer group
 	hasStockConsumes = "stock-consumes" // the stock service is
+	hasSweeper       = "sweeper"        // orders that wait too long are cancelled, unless that guard was removed
 )
 
 // assembly is one system in the making.
@@ -155,6 +156,9 @@ func (a assembly) has() []string {
 	}
 	if len(parts.Consumes(services.StockService)) > 0 {
 		has = append(has, hasStockConsumes)
+	}
+	if !slices.Contains(a.design.Lacks, services.Sweeper) {
+		has = append(has, hasSweeper)
 	}
 	return has
 }

@@ -42,14 +42,14 @@ func TestScenarios(t *testing.T) {
 	}
 }
 
-// fitting leaves out the scenarios that need three separate brokers where there are fewer, and says so.
+// fitting leaves out the scenarios that need three separate brokers where there are fewer, or another design, and says so.
 func fitting(t *testing.T, scenarios []harness.Scenario) []harness.Scenario {
 	t.Helper()
 	on, err := harness.SharedRunner(t.Context())
 	require.NoError(t, err)
 	var fit []harness.Scenario
 	for _, scenario := range scenarios {
-		if scenario.Fits(on.Backend.Capabilities(), on.Brokers) {
+		if scenario.Fits(on.Backend.Capabilities(), on.Brokers) && len(scenario.Lacks()) == 0 {
 			fit = append(fit, scenario)
 			continue
 		}
@@ -58,44 +58,28 @@ func fitting(t *testing.T, scenarios []harness.Scenario) []harness.Scenario {
 	return fit
 }
 
-// predicted is the anomaly that must be named when a guard is removed; one of them where there are several.
-var predicted = map[string][]string{
-	"inbox-dedup":         {check.DoubleEffect},
-	"outbox":              {check.PhantomEvent},
-	"after-commit-outbox": {check.LostEvent},
-	"conditional-update":  {check.Oversell, check.LostUpdate, check.NegativeStock},
-	"cas-transition":      {check.TerminalOverwritten},
-	"sweeper":             {check.StuckOrder},
-	"dead-letter":         {check.StuckPartition, check.DeadLetterLoss},
-	"idempotency-key":     {check.DuplicateOrder},
-	"acks-all":            {check.LostAck},
-}
-
-// TestGuards removes one guard at a time: the scenario that exposes it must name the predicted anomaly.
+// TestGuards removes one guard of the sound design at a time, as the table of planted bugs says: the scenario must name a
+// predicted anomaly, and the lack of the guard must have mattered. The whole table is `make mutants`.
 func TestGuards(t *testing.T) {
-	for _, guard := range services.Guards() {
-		without := func(options ...ordeal.Option) harness.System {
-			return ordeal.Sound(append(options, ordeal.Without(guard.Name))...)
-		}
-		var exposing []harness.Scenario
-		for _, scenario := range ordeal.Catalogue(without) {
-			if contains(scenario.Exposes, guard.Name) {
-				exposing = append(exposing, scenario)
-			}
-		}
-		require.NotEmpty(t, exposing, "no scenario exposes %s", guard.Name)
-		if exposing = fitting(t, exposing); len(exposing) == 0 {
+	mutants, err := ordeal.ListMutants()
+	require.NoError(t, err)
+	for _, mutant := range mutants {
+		if mutant.Design != services.Sound || mutant.Without == "" {
 			continue
 		}
-		t.Run(guard.Name, func(t *testing.T) {
-			t.Parallel()
-			for _, scenario := range exposing {
-				scenario.Name += "-without-" + guard.Name
-				scenario.Test = t.Name()
-				result := harness.Run(t.Context(), scenario)
-				require.Equal(t, check.Fail, result.Verdict, "%v", result.Err())
-				assert.True(t, anyOf(result.Anomalies(), predicted[guard.Name]), "named %v, not one of %v", result.Anomalies(), predicted[guard.Name])
+		t.Run(mutant.ID+"-"+mutant.Without, func(t *testing.T) {
+			scenario, err := mutant.Planted()
+			require.NoError(t, err)
+			if len(fitting(t, []harness.Scenario{scenario})) == 0 {
+				return
 			}
+			t.Parallel()
+			scenario.Name += "-" + mutant.ID
+			scenario.Test = t.Name()
+			result := harness.Run(t.Context(), scenario)
+			require.Equal(t, check.Fail, result.Verdict, "%v", result.Err())
+			assert.True(t, anyOf(result.Anomalies(), mutant.Predicts), "named %v, not one of %v", result.Anomalies(), mutant.Predicts)
+			assert.True(t, ordeal.ObserveMutant(mutant, result).Reached, "no service came to where %s would have acted", mutant.Without)
 		})
 	}
 }
