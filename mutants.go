@@ -79,7 +79,7 @@ func ParseMutants(data []byte) ([]Mutant, error) {
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	decoder.KnownFields(true)
 	if err := decoder.Decode(&mutants); err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("%w: read mutants: %w", harness.ErrUsage, err)
+		return nil, fmt.Errorf("%w: read mutants: %s", harness.ErrUsage, strings.Join(strings.Fields(err.Error()), " "))
 	}
 	var problems []error
 	seen := map[string]bool{}

@@ -40,7 +40,7 @@ func ParseMutantBaseline(data []byte) (MutantBaseline, error) {
 	baseline := MutantBaseline{}
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	if err := decoder.Decode(&baseline); err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("%w: read baseline of mutants: %w", harness.ErrUsage, err)
+		return nil, fmt.Errorf("%w: read baseline of mutants: %s", harness.ErrUsage, strings.Join(strings.Fields(err.Error()), " "))
 	}
 	for id, classes := range baseline {
 		if !mutantID.MatchString(id) {

@@ -20,7 +20,7 @@ const runsFolder = "runs"
 // campaign runs mutants, each with its bug and without it, so many at a time.
 type campaign struct {
 	flags    mutantFlags
-	named    bool // the user named the mutants, so that none may be left out
+	ids      []string // as the user named them; none for all
 	mutants  []ordeal.Mutant
 	out      string
 	backend  stack.Backend

@@ -104,7 +104,7 @@ func mutants(ctx context.Context, flags mutantFlags, ids []string) error {
 	if err != nil {
 		return err
 	}
-	campaign := &campaign{flags: flags, named: len(ids) > 0, mutants: chosen}
+	campaign := &campaign{flags: flags, ids: ids, mutants: chosen}
 	if flags.choice.Backend != auto {
 		if err := campaign.fit(capabilities(flags.choice.Backend)); err != nil {
 			return err
@@ -212,7 +212,7 @@ func completeMutants(_ *cobra.Command, given []string, _ string) ([]cobra.Comple
 }
 
 // fit leaves out the mutants that need three brokers where there are fewer, and validates the others. It refuses to leave
-// out what the user named.
+// out what the user named by its own id.
 func (c *campaign) fit(on stack.Capabilities) error {
 	c.entries = nil
 	for _, m := range c.mutants {
@@ -228,12 +228,12 @@ func (c *campaign) fit(on stack.Capabilities) error {
 		if err != nil {
 			return err // the table was checked: it was named otherwise
 		}
-		if e.leftOut = !e.planted.Fits(on, c.flags.brokers); e.leftOut && !c.named {
+		if e.leftOut = !e.planted.Fits(on, c.flags.brokers); e.leftOut && !slices.Contains(c.ids, m.ID) {
 			continue
 		}
 		for _, scenario := range []harness.Scenario{e.planted, e.sound} {
 			if err := scenario.Validate(on, c.flags.brokers); err != nil {
-				return fmt.Errorf("mutant %s: %w", m.ID, err)
+				return fmt.Errorf("%w: mutant %s: %s", harness.ErrUsage, m.ID, strings.TrimPrefix(err.Error(), harness.ErrUsage.Error()+": "))
 			}
 		}
 	}

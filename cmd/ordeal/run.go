@@ -71,7 +71,7 @@ design does not have; the report says so.`,
 		},
 	}
 	f := command.Flags()
-	f.StringVar(&flags.design, "design", services.Sound, "`NAME` of the design of the reference services, or its parts joined by + (see ordeal list --designs)")
+	f.StringVar(&flags.design, "design", services.Sound, "`NAME` of the design, or its parts joined by + (see ordeal list --designs)")
 	f.StringSliceVar(&flags.without, "without", nil, "remove `GUARDS` (a comma between two) of the design, to plant a bug (see ordeal list)")
 	flags.defineBackend(f)
 	f.StringArrayVar(&flags.faults, "fault", nil, "add a fault, `KIND:TARGET`, to every scenario chosen (see ordeal list)")
