@@ -18,6 +18,7 @@ import (
 	"github.com/ordeal-chaos/ordeal/harness"
 	"github.com/ordeal-chaos/ordeal/harness/check"
 	"github.com/ordeal-chaos/ordeal/harness/history"
+	"github.com/ordeal-chaos/ordeal/harness/stack"
 	"github.com/ordeal-chaos/ordeal/services"
 )
 
@@ -239,6 +240,40 @@ func TestEveryFaultIsUsed(t *testing.T) {
 	}
 	for _, kind := range faults.Kinds() {
 		assert.True(t, used[kind.Name], "no scenario uses %s", kind.Name)
+	}
+}
+
+// TestNeeds asks every design for every scenario: what it has all that the scenario needs for must be runnable there, so that a scenario
+// is left out for what it says that it needs, and for nothing else.
+func TestNeeds(t *testing.T) {
+	left := map[string][]string{} // scenarios by design
+	for _, design := range services.Designs() {
+		system, err := ordeal.Design(design.Name, nil)
+		require.NoError(t, err)
+		for _, scenario := range ordeal.Catalogue(system) {
+			if len(scenario.Lacks()) > 0 {
+				left[design.Name] = append(left[design.Name], scenario.Name)
+				continue
+			}
+			assert.NoError(t, scenario.Validate(stack.Capabilities{BrokersApart: true}, 3), design.Name)
+		}
+	}
+	of := func(design string, names ...string) {
+		assert.Subset(t, left[design], names, design)
+	}
+	of("tcc-rest", "redelivery", "late-answer", "row-lock", "poison-record", "duplicate-records", "replica-dies", "zombie-replica", "killed-mid-record")
+	of("tcc-kafka", "late-answer", "row-lock", "poison-record")
+	of("single-writer", "calm", "last-units", "scarce-baskets")
+	of("after-commit", "two-of-each", "late-answer")
+	for design, some := range map[string][]string{
+		"sound":        {"calm", "redelivery", "last-units", "late-answer", "row-lock", "poison-record", "two-of-each"},
+		"tcc-rest":     {"calm", "killed-before-commit", "broker-outage", "paused-at-commit", "two-faults", "leader-loss"},
+		"tcc-kafka":    {"redelivery", "zombie-replica", "coordinator-moves"},
+		"after-commit": {"row-lock", "reset-at-produce-reply", "killed-after-commit"}, "single-writer": {"redelivery", "zombie-replica"},
+	} {
+		for _, name := range some {
+			assert.NotContains(t, left[design], name, design)
+		}
 	}
 }
 

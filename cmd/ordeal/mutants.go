@@ -100,7 +100,7 @@ func mutants(ctx context.Context, flags mutantFlags, ids []string) error {
 	if err != nil {
 		return err
 	}
-	baseline, err := readBaseline(flags.baseline)
+	baseline, err := readBaseline(flags.baseline, flags.update)
 	if err != nil {
 		return err
 	}
@@ -164,15 +164,16 @@ func readMutants(file string) ([]ordeal.Mutant, error) {
 	return table, ordeal.CheckMutants(table)
 }
 
-func readBaseline(file string) (ordeal.MutantBaseline, error) {
+// readBaseline reads a baseline; without a file, the committed one. One that is to be written need not be there yet.
+func readBaseline(file string, update bool) (ordeal.MutantBaseline, error) {
 	if file == "" {
 		return ordeal.CommittedMutantBaseline()
 	}
 	data, err := os.ReadFile(file)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err != nil && !(update && errors.Is(err, os.ErrNotExist)) {
 		return nil, fmt.Errorf("%w: read --baseline: %w", harness.ErrUsage, err)
 	}
-	return ordeal.ParseMutantBaseline(data) // none yet is an empty one
+	return ordeal.ParseMutantBaseline(data)
 }
 
 // namedMutants picks the mutants of these ids, each once; the number of a bug picks all of its mutants, no ids all there are.

@@ -278,8 +278,15 @@ func (s mutantsSummary) slowest() string {
 	if most.ID == "" {
 		return ""
 	}
-	return fmt.Sprintf("the slowest in %.1f s (%s)", most.Slowest, most.ID)
+	text := fmt.Sprintf("the slowest in %.1f s (%s)", most.Slowest, most.ID)
+	if most.Slowest > soon {
+		text += fmt.Sprintf(", more than %d s", soon)
+	}
+	return text
 }
+
+// soon is how many seconds a bug may take to be found.
+const soon = 30
 
 // headline is the campaign in one sentence.
 func (s mutantsSummary) headline() string {

@@ -41,6 +41,7 @@ func TestUsageErrors(t *testing.T) {
 		"table of mutants":      {[]string{"mutants", "--table", "/nowhere"}, "read --table: open /nowhere: no such file"},
 		"entry of a table":      {[]string{"mutants", "--table", "bad"}, `mutant B1: no scenario "clam"; nearest: calm, `},
 		"baseline of mutants":   {[]string{"mutants", "--table", "table", "--baseline", "bad"}, "read baseline of mutants: "},
+		"no baseline":           {[]string{"mutants", "--table", "table", "--baseline", "/nowhere"}, "read --baseline: open /nowhere: no such file"},
 		"mutants, backend":      {[]string{"mutants", "--backend", "embed"}, `backend "embed"; there are embedded, containers, auto`},
 		"guard":                 {[]string{"run", "--without", "inbox"}, `unknown guard "inbox": did you mean "inbox-dedup"?`},
 		"second guard":          {[]string{"run", "--without", "outbox,sweper"}, `did you mean "sweeper"?`},
