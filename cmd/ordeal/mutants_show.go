@@ -180,7 +180,9 @@ func (s mutantsSummary) markdown() string {
 	fmt.Fprintf(&out, "# Planted bugs\n\n%s.\n\n", cells.Replace(s.headline()))
 	var versions []string
 	for _, name := range slices.Sorted(maps.Keys(s.Versions)) {
-		versions = append(versions, name+" "+s.Versions[name])
+		if !strings.Contains(s.Versions[name], "/") { // a place on this machine tells readers nothing
+			versions = append(versions, name+" "+s.Versions[name])
+		}
 	}
 	fmt.Fprintf(&out, "Each bug ran %s, with seeds from %d, %d runs at a time, on %s (%s), in %s. KILLED: a predicted anomaly was named with the bug, "+
 		"and without it the same scenario, schedule and seed were clean. Times are from the start of the run, and from its first fault, until it was "+

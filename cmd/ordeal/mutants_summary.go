@@ -180,15 +180,15 @@ func median(of []float64) float64 {
 
 // exit is the exit code of a campaign, as an error.
 func (s mutantsSummary) exit() error {
-	any := func(match func(ordeal.MutantChange) bool) bool { return slices.ContainsFunc(s.Changes, match) }
+	some := func(match func(ordeal.MutantChange) bool) bool { return slices.ContainsFunc(s.Changes, match) }
 	switch {
 	case s.Interrupted:
 		return exit(exitInterrupted)
-	case s.Updated == "" && any(func(c ordeal.MutantChange) bool { return c.Worse }):
+	case s.Updated == "" && some(func(c ordeal.MutantChange) bool { return c.Worse }):
 		return exit(exitFail)
 	case s.Broken:
 		return exit(exitHarness)
-	case any(func(c ordeal.MutantChange) bool { return c.Unknown }):
+	case some(func(c ordeal.MutantChange) bool { return c.Unknown }):
 		return exit(exitUnknown)
 	}
 	return nil
