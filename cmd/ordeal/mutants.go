@@ -170,7 +170,10 @@ func readBaseline(file string, update bool) (ordeal.MutantBaseline, error) {
 		return ordeal.CommittedMutantBaseline()
 	}
 	data, err := os.ReadFile(file)
-	if err != nil && !(update && errors.Is(err, os.ErrNotExist)) {
+	if update && errors.Is(err, os.ErrNotExist) {
+		return ordeal.MutantBaseline{}, nil
+	}
+	if err != nil {
 		return nil, fmt.Errorf("%w: read --baseline: %w", harness.ErrUsage, err)
 	}
 	return ordeal.ParseMutantBaseline(data)
