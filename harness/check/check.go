@@ -107,3 +107,11 @@ var OrderAndStock = []Guarantee{
 	logSound,
 	compensationBounded,
 }
+
+// Optional are guarantees that only some systems promise, instead of some of [OrderAndStock] or besides them. They are
+// selected by name, with [Only].
+var Optional = []Guarantee{
+	noLostDecision,
+	noDuplicateRecord,
+	noAbortedRead,
+}

@@ -22,6 +22,7 @@ type decision struct {
 	status  string // Confirmed or Cancelled
 	reason  string // of a cancellation
 	receipt *inbox.Receipt
+	silent  bool // nobody is told
 }
 
 // errDecided rolls back a decision, without receipt, on an order that is not PENDING.
@@ -65,7 +66,9 @@ func (s *service) decide(ctx context.Context, tx *db.Tx, d decision) error {
 	outcome := inbox.Ignored
 	if moved {
 		outcome = inbox.Applied
-		s.Publisher.Announce(tx, batch, events.OrderEvents, event)
+		if !d.silent {
+			s.Publisher.Announce(tx, batch, events.OrderEvents, event)
+		}
 	}
 	if d.receipt != nil {
 		d.receipt.Add(batch, outcome)
