@@ -41,12 +41,20 @@ func directScenarios(system func(...Option) harness.System) []harness.Scenario {
 		},
 		{
 			Name:      "aborted-transaction",
-			About:     "A COMMIT is lost after its event was produced in a Kafka transaction, which aborts: nobody may act on the event.",
+			About:     "Kafka's answers come too late: transactions roll back in the database and abort in Kafka, and nobody may act on their events.",
 			System:    system(),
 			Needs:     []string{"kafka-transaction"},
-			Faults:    harness.Schedule{harness.At(harness.CommitRequest("order"), faults.Reset("order->postgres"))},
+			Faults:    harness.Schedule{harness.During(500*time.Millisecond, 1500*time.Millisecond, faults.StallResponses("order->kafka-*"))},
 			Exercises: []string{"no-aborted-read"},
 			Exposes:   []string{"read-committed"},
+		},
+		{
+			Name:    "late-end",
+			About:   "The end of a Kafka transaction arrives again when the producer's next one is open, which then rolls back: it must not be committed by the end of another.",
+			System:  system(),
+			Needs:   []string{"kafka-transaction"},
+			Faults:  harness.Schedule{harness.During(500*time.Millisecond, 1500*time.Millisecond, faults.LateEnd("order->kafka-*"))},
+			Exposes: []string{"transaction-epoch"},
 		},
 		{
 			Name:   "killed-between-commits",

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kversion"
 )
 
 const (
@@ -20,10 +22,24 @@ const (
 // before, and aborts what that left open.
 type Transactional struct{ client *kgo.Client }
 
+// TransactionalConfig describes a transactional producer. Brokers, ClientID and ID are required.
+type TransactionalConfig struct {
+	Brokers  []string
+	ClientID string
+	ID       string // transactional id
+	// OneEpoch keeps to the protocol before KIP-890, in which all transactions of a producer have the same epoch.
+	OneEpoch bool
+}
+
 // OpenTransactional fences earlier users of a transactional id and returns a producer under it.
-func OpenTransactional(ctx context.Context, brokers []string, clientID, id string) (*Transactional, error) {
-	client, err := kgo.NewClient(append(producerOptions(brokers, clientID),
-		kgo.TransactionalID(id), kgo.TransactionTimeout(transactionTimeout))...)
+func OpenTransactional(ctx context.Context, cfg TransactionalConfig) (*Transactional, error) {
+	id := cfg.ID
+	options := append(producerOptions(cfg.Brokers, cfg.ClientID),
+		kgo.TransactionalID(id), kgo.TransactionTimeout(transactionTimeout))
+	if cfg.OneEpoch {
+		options = append(options, kgo.MaxVersions(beforeKIP890()))
+	}
+	client, err := kgo.NewClient(options...)
 	if err != nil {
 		return nil, fmt.Errorf("open transactional producer %s: %w", id, err)
 	}
@@ -32,6 +48,16 @@ func OpenTransactional(ctx context.Context, brokers []string, clientID, id strin
 		return nil, fmt.Errorf("fence transactional id %s: %w", id, err)
 	}
 	return &Transactional{client}, nil
+}
+
+// beforeKIP890 are the highest versions of requests of a client that does not know KIP-890: it adds partitions to its
+// transaction itself, and an EndTxn gives it no new epoch.
+func beforeKIP890() *kversion.Versions {
+	versions := kversion.Stable()
+	versions.SetMaxKeyVersion(int16(kmsg.Produce), 11)
+	versions.SetMaxKeyVersion(int16(kmsg.EndTxn), 4)
+	versions.SetMaxKeyVersion(int16(kmsg.TxnOffsetCommit), 4)
+	return versions
 }
 
 // Produce begins a transaction and produces messages in it. After an error the transaction can only be aborted.

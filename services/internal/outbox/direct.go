@@ -15,7 +15,9 @@ import (
 )
 
 const (
-	// sendTimeout is how long a send may take, with all its retries. Its outcome is unknown after that.
+	// deliveryTimeout is how long an event that nothing can undo is tried, where somebody waits for the outcome.
+	deliveryTimeout = 5 * time.Second
+	// sendTimeout is how long it is tried where it can be undone. Its outcome is unknown after that.
 	sendTimeout  = 800 * time.Millisecond
 	resendPause  = 50 * time.Millisecond
 	undoTimeout  = 2 * time.Second
@@ -53,10 +55,10 @@ type direct struct {
 func (direct) run(context.Context)         {}
 func (d direct) close(ctx context.Context) { d.producer.Close(ctx) }
 
-// send produces a message and awaits the outcome for as long as a send may take. After an error it is unknown whether
+// send produces a message and awaits the outcome for as long as delivery may take. After an error it is unknown whether
 // the message is in the log, or will be.
 func (d direct) send(ctx context.Context, m broker.Message) error {
-	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
+	ctx, cancel := context.WithTimeout(ctx, deliveryTimeout)
 	defer cancel()
 	select {
 	case err := <-d.producer.Produce(ctx, m):

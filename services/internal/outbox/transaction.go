@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/ordeal-chaos/ordeal/services"
 	"github.com/ordeal-chaos/ordeal/services/internal/broker"
 	"github.com/ordeal-chaos/ordeal/services/internal/db"
 )
@@ -40,6 +41,7 @@ type kafkaTransaction struct {
 type transactionalID struct {
 	id       string
 	producer *broker.Transactional
+	used     bool // it had a transaction before
 }
 
 // exchange is what one database transaction announces.
@@ -61,7 +63,7 @@ func openKafkaTransaction(p *Publisher) *kafkaTransaction {
 // run fences what an earlier process of this instance left open.
 func (w *kafkaTransaction) run(ctx context.Context) {
 	for n := range transactionIDs {
-		w.reopen(fmt.Sprintf("%s-%d", w.publisher.Instance, n))
+		w.reopen(fmt.Sprintf("%s-tx-%d", w.publisher.Instance, n))
 	}
 	<-ctx.Done()
 }
@@ -73,10 +75,13 @@ func (w *kafkaTransaction) reopener(ctx context.Context) func(id string) {
 		w.opening.Go(func() {
 			for ctx.Err() == nil {
 				bounded, cancel := context.WithTimeout(ctx, fenceTimeout)
-				producer, err := broker.OpenTransactional(bounded, w.publisher.Brokers, w.publisher.Instance, id)
+				producer, err := broker.OpenTransactional(bounded, broker.TransactionalConfig{
+					Brokers: w.publisher.Brokers, ClientID: w.publisher.Instance, ID: id,
+					OneEpoch: w.publisher.Guards.Removed(services.TransactionEpoch),
+				})
 				cancel()
 				if err == nil {
-					w.idle <- transactionalID{id, producer}
+					w.idle <- transactionalID{id: id, producer: producer}
 					return
 				}
 				w.publisher.Log.Warn("open transactional producer", "id", id, "error", err)
@@ -114,6 +119,13 @@ func (w *kafkaTransaction) produce(ctx context.Context, e *exchange) error {
 	case <-ctx.Done():
 		return fmt.Errorf("await a transactional producer: %w", ctx.Err())
 	}
+	if e.by.used {
+		w.publisher.Guards.Lacks(services.TransactionEpoch)
+	}
+	e.by.used = true
+	// The database transaction holds its locks as long, and may not wait for the client's own patience to end.
+	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
+	defer cancel()
 	e.err = e.by.producer.Produce(ctx, e.messages)
 	return e.err
 }
