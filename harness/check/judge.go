@@ -34,10 +34,10 @@ func JudgeFile(path string, guarantees []Guarantee) (*View, Judgement, error) {
 	return view, judgement, nil
 }
 
-// Named selects guarantees of [OrderAndStock] and [Optional] by name, in the order given. The second result holds
+// Named selects guarantees of [All] by name, in the order given. The second result holds
 // the names that are none of them.
 func Named(names []string) (guarantees []Guarantee, unknown []string) {
-	known := slices.Concat(OrderAndStock, Optional)
+	known := All()
 	for _, name := range names {
 		i := slices.IndexFunc(known, func(g Guarantee) bool { return g.Name == name })
 		if i < 0 {
@@ -49,7 +49,7 @@ func Named(names []string) (guarantees []Guarantee, unknown []string) {
 	return guarantees, unknown
 }
 
-// Only selects guarantees of [OrderAndStock] and [Optional] by name, for a scenario. A name that is none of them becomes
+// Only selects guarantees of [All] by name, for a scenario. A name that is none of them becomes
 // a guarantee without a check, which no scenario accepts.
 func Only(names ...string) []Guarantee {
 	guarantees, unknown := Named(names)

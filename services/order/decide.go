@@ -133,9 +133,6 @@ func (s *service) cancel(ctx context.Context, orderID string) (view, error) {
 const sweepLimit = 100
 
 func (s *service) loops() []app.Loop {
-	if s.Guards.Lacks(services.Sweeper) {
-		return nil
-	}
 	return []app.Loop{{Name: "sweep orders", Every: s.Config.SweepInterval, Do: s.sweep}}
 }
 
@@ -151,6 +148,9 @@ func (s *service) sweep(ctx context.Context) error {
 	})
 	if err := s.DB.Read(ctx, batch); err != nil {
 		return err
+	}
+	if len(expired) > 0 && s.Guards.Lacks(services.Sweeper) {
+		return nil
 	}
 	var errs []error
 	for _, orderID := range expired {
