@@ -17,8 +17,10 @@ import (
 const (
 	// transactionIDs is how many transactions of one process can be under way: each needs an id of its own.
 	transactionIDs = 4
-	fenceTimeout   = 2 * time.Second
-	fenceBackoff   = 50 * time.Millisecond
+	// transactionSend is how long producing may take. The database transaction holds its locks as long.
+	transactionSend = 800 * time.Millisecond
+	fenceTimeout    = 2 * time.Second
+	fenceBackoff    = 50 * time.Millisecond
 )
 
 // kafkaTransaction produces the messages of a database transaction in a Kafka transaction: begin, produce, COMMIT, and
@@ -123,8 +125,7 @@ func (w *kafkaTransaction) produce(ctx context.Context, e *exchange) error {
 		w.publisher.Guards.Lacks(services.TransactionEpoch)
 	}
 	e.by.used = true
-	// The database transaction holds its locks as long, and may not wait for the client's own patience to end.
-	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
+	ctx, cancel := context.WithTimeout(ctx, transactionSend)
 	defer cancel()
 	e.err = e.by.producer.Produce(ctx, e.messages)
 	return e.err
