@@ -45,7 +45,7 @@ func assemble(design services.Design, options []Option) harness.System {
 			)
 			INSERT INTO stock_ledger (product_id, op, qty) SELECT product_id, 'initial', available FROM product`},
 		Longest: orderTTL + 2*time.Second,
-		Has:     a.has(),
+		Has:     a.has(), Guarantees: a.guarantees(), Exercises: a.exercises(),
 	}
 }
 

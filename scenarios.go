@@ -262,6 +262,6 @@ func Catalogue(system func(...Option) harness.System) []harness.Scenario {
 				harness.During(400*time.Millisecond, 1*s, faults.Down("order->stock")),
 			},
 		},
-	}, publishingScenarios(system), kafkatxScenarios(system), consumerScenarios(system), stockScenarios(system),
+	}, publishingScenarios(system), directScenarios(system), consumerScenarios(system), stockScenarios(system),
 		paymentScenarios(system), tccScenarios(system), coordinationScenarios(system), clusterScenarios(system))
 }

@@ -77,6 +77,7 @@ func Kinds() []Kind {
 		{"elect", "moves the lead of a topic's partitions to other brokers by preferred election, once", "other brokers lead the partitions; client operations in flight from then on", "topic", Elect},
 		{"min-isr", "makes a topic demand all replicas in sync and kills the last broker; undoes both on heal", "as of a kill; Produce refused with NOT_ENOUGH_REPLICAS (or _AFTER_APPEND) at a tap", "topic", MinISR},
 		{"rolling-restart", "restarts the brokers in good order, one after the other, each when all replicas are in sync", "of every broker: as of a terminate; all replicas in sync after each", "brokers", func(string) harness.Fault { return RollingRestart() }},
+		{"late-end", "delays the end of a Kafka transaction until the producer's next one has appended a record", "the EndTxn went on to the broker after a record of the same transactional id's next transaction had been acknowledged", "link", LateEnd},
 		{"poison", "appends a record that cannot be decoded", "the record delivered to a consumer, by its offset", "topic", Poison},
 	}
 	sort.Slice(kinds, func(i, j int) bool { return kinds[i].Name < kinds[j].Name })

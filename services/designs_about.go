@@ -20,6 +20,36 @@ type publication struct {
 // published says of each design where it is described and what the literature expects. Expectations are never edited to fit a measurement;
 // docs/matrix.md explains where they differ.
 var published = map[string]publication{
+	"in-transaction": {
+		about:   "Events are produced inside the database transaction, before COMMIT, and a failed send rolls it back.",
+		source:  "Spring's KafkaTemplate in a @Transactional method; dual write",
+		expects: "A kill or an abort between send and COMMIT leaves a phantom, and so does a send that timed out and arrived; an answer can come before the COMMIT that it answers.",
+		breaks:  []string{"phantom-event", "leaked-reservation", "stuck-reservation", "stuck-order", "reordered-event", "duplicate-record", "double-effect", "out-of-order-application"},
+	},
+	"after-commit": {
+		about:   "Events are produced once after COMMIT, with retries but without a memory of what is to be sent.",
+		source:  "Spring's @TransactionalEventListener, phase AFTER_COMMIT",
+		expects: "An abort is harmless; a kill between COMMIT and send, or a send that fails for good, loses the event, and nobody notices.",
+		breaks:  []string{"lost-event", "stuck-order", "leaked-reservation", "stuck-reservation"},
+	},
+	"timeout-compensation": {
+		about:   "Events are produced after COMMIT with acks=all; an order whose event was not acknowledged in time is cancelled in a second transaction, and that is announced.",
+		source:  "confluent-kafka-dotnet#1475; compensating transactions in the callback of an asynchronous send",
+		expects: "As after commit, but a failed send cancels the order; a kill in the gap, or a compensation that fails, leaves it PENDING for ever.",
+		breaks:  []string{"lost-event", "stuck-order", "leaked-reservation", "stuck-reservation"},
+	},
+	"timeout-compensation-sweeper": {
+		about:   "As timeout-compensation, with a sweeper that cancels orders that stayed PENDING.",
+		source:  "compensating transactions in the callback of an asynchronous send, with a sweeper",
+		expects: "An order whose event was lost is cancelled late, and the others learn it; a decision or an answer that is lost in the gap stays lost.",
+		breaks:  []string{"lost-event", "leaked-reservation", "stuck-reservation", "missing-deduction"},
+	},
+	"kafka-transaction": {
+		about:   "Events are produced in a Kafka transaction that commits after the database does; consumers read committed records only, and keep their offsets outside of it, because the inbox knows what was handled.",
+		source:  "Spring Kafka's transaction synchronization; spring-kafka#2001; KIP-98, KIP-890",
+		expects: "An abort is harmless under read_committed; database and Kafka commit one after the other, so that a kill in between, or a COMMIT whose answer is lost, loses the event.",
+		breaks:  []string{"lost-event", "leaked-reservation", "stuck-reservation", "missing-deduction"},
+	},
 	"rollback-compensation": {
 		about:   "Stock is taken over REST before the order is written; a rollback announces that it is to be given back, a commit announces the order.",
 		source:  "Spring's @TransactionalEventListener, phases AFTER_COMMIT and AFTER_ROLLBACK",

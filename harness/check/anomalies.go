@@ -40,6 +40,8 @@ const (
 	SplitTransaction      = "split-transaction"
 	OffsetBeforeEffects   = "offset-before-effects"
 	DuplicateReservation  = "duplicate-reservation"
+	DuplicateRecord       = "duplicate-record"
+	AbortedRead           = "aborted-read"
 )
 
 // Kind describes one anomaly name.
@@ -90,6 +92,8 @@ var Kinds = []Kind{
 	{PayloadMismatch, "An event says something else than the rows that it announces.", false},
 	{LostWrite, "A produce that the broker acknowledged is not at its offset in the log.", true},
 	{InconsistentOffset, "One offset was read with two values, or the log lost what it had shown.", false},
+	{DuplicateRecord, "An idempotent producer's event is in its topic twice.", false},
+	{AbortedRead, "A consumer acted on a record whose transaction was aborted.", true},
 	{OverCompensation, "More was released than reserved, or another quantity.", true},
 }
 

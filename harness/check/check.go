@@ -5,6 +5,8 @@
 // rows are ordered by LSN, records by offset, and wire messages by Seq.
 package check
 
+import "slices"
+
 // Anomaly is one violation, named and located.
 type Anomaly struct {
 	Name      string `json:"name"`      // one of the names in [Kinds]
@@ -107,3 +109,14 @@ var OrderAndStock = []Guarantee{
 	logSound,
 	compensationBounded,
 }
+
+// Optional are guarantees that only some systems promise, instead of some of [OrderAndStock] or besides them. They are
+// selected by name, with [Only].
+var Optional = []Guarantee{
+	noLostDecision,
+	noDuplicateRecord,
+	noAbortedRead,
+}
+
+// All returns every guarantee there is. No system promises all of them.
+func All() []Guarantee { return slices.Concat(OrderAndStock, Optional) }

@@ -55,6 +55,7 @@ func assemble(core app.Core) app.Parts {
 	s := &service{
 		Core: core, products: newProducts(core.Config.StockURL, core.Config.ProductCacheTTL), sagas: make(chan string, sagaWorkers),
 	}
+	core.Publisher.Undo = s.undo
 	parts := app.Parts{
 		Effect: s.answered,
 		Routes: func(mux *http.ServeMux) {

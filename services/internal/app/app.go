@@ -110,6 +110,7 @@ func (s Service) run(ctx context.Context, cfg config.Config, log *slog.Logger) e
 	consumer := broker.NewConsumer(broker.ConsumerConfig{
 		Brokers: cfg.Brokers, ClientID: cfg.Instance, Group: s.Name, Topics: topics,
 		SessionTimeout: cfg.SessionTimeout, Handle: processor.Handle, Log: log,
+		Transactions: transactions(cfg.Parts, guards),
 	})
 	var migrated atomic.Bool
 	mux := http.NewServeMux()
@@ -147,6 +148,17 @@ func (s Service) run(ctx context.Context, cfg config.Config, log *slog.Logger) e
 		}
 	})
 	return serve(ctx, cfg.HTTPAddr, mux)
+}
+
+// transactions says how records are read in designs that produce them in Kafka transactions, and else nil.
+func transactions(parts services.Parts, guards *guard.Set) *broker.Transactions {
+	if parts.Publishing != services.KafkaTransaction {
+		return nil
+	}
+	return &broker.Transactions{
+		Uncommitted:   guards.Removed(services.ReadCommitted),
+		OnUncommitted: func() { guards.Lacks(services.ReadCommitted) },
+	}
 }
 
 func closeIn(limit time.Duration, closer func(context.Context)) {

@@ -3,7 +3,6 @@ package broker
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -25,7 +24,7 @@ const (
 	leaderAge = 3 * time.Second
 )
 
-// ConsumerConfig describes a consumer. All fields are required.
+// ConsumerConfig describes a consumer. All fields but Transactions are required.
 type ConsumerConfig struct {
 	Brokers        []string
 	ClientID       string
@@ -36,7 +35,9 @@ type ConsumerConfig struct {
 	// ctx ended first, because the partition was taken away or the program stops: then it should return within half
 	// a second. Records of one partition come one at a time, in order.
 	Handle func(context.Context, Record) error
-	Log    *slog.Logger
+	// Transactions, if not nil, says that records may be of Kafka transactions.
+	Transactions *Transactions
+	Log          *slog.Logger
 }
 
 // Consumer is a member of a consumer group. It commits an offset after the record's effect, so a record can come
@@ -161,45 +162,33 @@ func (c *Consumer) read(ctx context.Context, topic string, partition int, next *
 	sockets := newSockets(c.brokers)
 	stopSockets := context.AfterFunc(ctx, sockets.Close) // ends reads at once, which kafka-go would let wait for seconds
 	defer stopSockets()
-	reader := kafka.NewReader(kafka.ReaderConfig{
-		Brokers:          []string{anyBroker},
-		Topic:            topic,
-		Partition:        partition,
-		Dialer:           &kafka.Dialer{ClientID: c.cfg.ClientID, Timeout: dialTimeout, DialFunc: sockets.Dial},
-		MinBytes:         1,
-		MaxBytes:         1 << 20,
-		MaxWait:          100 * time.Millisecond,
-		ReadBatchTimeout: time.Second,
-		ReadBackoffMin:   readBackoffMin,
-		ReadBackoffMax:   readBackoffMax,
-		ReadLagInterval:  -1,
-	})
-	defer reader.Close()  //nolint:errcheck // always nil
-	defer sockets.Close() // first: the reader may wait for a broker that is paused
-	if err := reader.SetOffset(*next); err != nil {
-		return fmt.Errorf("set offset: %w", err)
+	reader, err := c.reader(topic, partition, *next, sockets)
+	if err != nil {
+		return err
 	}
+	defer reader.close()
+	defer sockets.Close() // first: the reader may wait for a broker that is paused
 	for {
-		message, err := fetch(ctx, reader)
+		record, err := fetch(ctx, reader)
 		if err != nil {
 			return err
 		}
-		if err := c.cfg.Handle(ctx, toRecord(message)); err != nil {
+		if err := c.cfg.Handle(ctx, record); err != nil {
 			return err
 		}
-		*next = message.Offset + 1
+		*next = record.Offset + 1
 		positions.advance(topic, partition, *next)
 	}
 }
 
-func fetch(ctx context.Context, reader *kafka.Reader) (kafka.Message, error) {
+func fetch(ctx context.Context, reader reader) (Record, error) {
 	waiting, cancel := context.WithTimeout(ctx, leaderAge)
 	defer cancel()
-	message, err := reader.FetchMessage(waiting)
+	record, err := reader.fetch(waiting)
 	if err != nil && waiting.Err() != nil && ctx.Err() == nil {
 		err = errSilent
 	}
-	return message, err
+	return record, err
 }
 
 // pause waits for d, or until ctx is done.
@@ -209,17 +198,6 @@ func pause(ctx context.Context, d time.Duration) {
 	select {
 	case <-timer.C:
 	case <-ctx.Done():
-	}
-}
-
-func toRecord(m kafka.Message) Record {
-	headers := make([]Header, len(m.Headers))
-	for i, h := range m.Headers {
-		headers[i] = Header{Key: h.Key, Value: h.Value}
-	}
-	return Record{
-		Topic: m.Topic, Partition: int32(m.Partition), Offset: m.Offset,
-		Key: m.Key, Headers: headers, Value: m.Value,
 	}
 }
 

@@ -21,6 +21,7 @@ type Tx struct {
 	conn         *pgxpool.Conn
 	tx           pgx.Tx
 	beforeCommit []func(context.Context) error
+	afterEnd     []func(error)
 	afterCommit  []func(context.Context)
 }
 
@@ -36,6 +37,9 @@ func (db *DB) Transact(ctx context.Context, work func(context.Context, *Tx) erro
 	tx := &Tx{conn: conn}
 	err = tx.run(bounded, work)
 	conn.Release()
+	for _, hook := range tx.afterEnd {
+		hook(err)
+	}
 	if err != nil {
 		return err
 	}
@@ -106,4 +110,9 @@ func (tx *Tx) BeforeCommit(hook func(context.Context) error) {
 // AfterCommit makes hook run once COMMIT was answered.
 func (tx *Tx) AfterCommit(hook func(context.Context)) {
 	tx.afterCommit = append(tx.afterCommit, hook)
+}
+
+// AfterEnd makes hook run once the transaction ended, however it did, with the error that Transact returns.
+func (tx *Tx) AfterEnd(hook func(error)) {
+	tx.afterEnd = append(tx.afterEnd, hook)
 }

@@ -35,3 +35,6 @@ func (s *Set) Lacks(name string) bool {
 	}
 	return true
 }
+
+// Removed is Lacks where a part is chosen and nothing happens yet: the log says nothing of it.
+func (s *Set) Removed(name string) bool { return s != nil && s.without.Lacks(name) }
