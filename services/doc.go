@@ -21,7 +21,12 @@
 //	RESERVATION_TTL    life of a reservation without order, of a hold (default: 3s)
 //	PAYMENT_LIMIT      payment only: greatest amount not declined    (default: none)
 //	RETRY_ATTEMPTS     attempts of a record before its dead letter   (default: 4)
-//	RETRY_BACKOFF      pause after the first failure, then doubling  (default: 50ms)
+//	RETRY_BACKOFF      pause after the first failure, then doubling; (default: 50ms)
+//	                   after each failure with fixed-backoff
+//	ACK_COUNT          records of ack-count and ack-count-time       (default: 10)
+//	ACK_TIME           of ack-time and ack-count-time                (default: 20ms)
+//	AUTO_COMMIT_INTERVAL  pause between commits of auto-commit       (default: 100ms)
+//	REDRIVE_INTERVAL   pause between replays of dead letters         (default: 500ms)
 //	LOCK_TIMEOUT       longest wait for a row lock                   (default: 200ms)
 //	RELAY_POLL         pause between polls of the outbox             (default: 25ms)
 //	PRODUCT_CACHE_TTL  order only: life of a product look-up         (default: 200ms; 0s asks every time)
