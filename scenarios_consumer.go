@@ -45,7 +45,7 @@ func consumerScenarios(system func(...Option) harness.System) []harness.Scenario
 			Name:     "overtaken-retry",
 			About:    "A row lock sends placed orders to the retry topic, and their clients cancel: the cancellation must not overtake.",
 			System:   system(),
-			Workload: harness.Checkout{Cancels: 0.6},
+			Workload: harness.Checkout{Rate: 40, SKUs: 2, Lines: 1, Cancels: 0.7},
 			Faults: harness.Schedule{
 				harness.During(300*time.Millisecond, 500*time.Millisecond, faults.RowLock("stock", "stock", "product_id", "sku-001")),
 			},

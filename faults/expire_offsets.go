@@ -2,9 +2,11 @@ package faults
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/ordeal-chaos/ordeal/harness"
 	"github.com/ordeal-chaos/ordeal/harness/stack"
@@ -55,7 +57,7 @@ func (e *expiring) Inject(ctx context.Context) error {
 		return fmt.Errorf("delete group %s: %w", e.group, err)
 	}
 	left, err := admin.FetchOffsets(ctx, e.group)
-	if err != nil {
+	if err != nil && !errors.Is(err, kerr.GroupIDNotFound) {
 		return fmt.Errorf("fetch offsets of group %s: %w", e.group, err)
 	}
 	e.deleted = len(committed.Sorted()) - len(left.Sorted())

@@ -47,6 +47,10 @@ func (p *Processor) deadLetter(ctx context.Context, receipt *Receipt, cause erro
 // produceDeadLetter produces until that is acknowledged. A crash before the record's outcome is written makes a
 // second dead letter of it. The error is that of ctx.
 func (p *Processor) produceDeadLetter(ctx context.Context, receipt *Receipt, message broker.Message) error {
+	// A record that comes again must not be produced again: where it has an outcome, its dead letter was acknowledged.
+	if handled, err := p.handledBefore(ctx, receipt); err != nil || handled {
+		return err
+	}
 	if p.Guards.Lacks(services.AwaitDeadLetter) {
 		p.unawaited.Go(func() {
 			if err := p.Producer.ProduceOne(context.WithoutCancel(ctx), message); err != nil {
@@ -54,10 +58,6 @@ func (p *Processor) produceDeadLetter(ctx context.Context, receipt *Receipt, mes
 			}
 		})
 		return nil
-	}
-	// A duplicate must not be produced once more: its outcome was written after its dead letter was acknowledged.
-	if handled, err := p.handledBefore(ctx, receipt); err != nil || handled {
-		return err
 	}
 	return p.until(ctx, receipt, "produce dead letter", func(ctx context.Context) error { return p.Producer.ProduceOne(ctx, message) })
 }

@@ -92,6 +92,9 @@ func (p *Processor) arrived(ctx context.Context, record broker.Record) (w waitin
 			p.Log.Error("record of a retry topic does not say what it keeps", "topic", record.Topic, "offset", record.Offset)
 			return waiting{}, false, nil
 		}
+		if header(record, headerConsumer) != p.Group {
+			return waiting{}, false, nil // of another consumer of the topic
+		}
 	}
 	event, _ := events.Decode(original.Value)
 	w.Receipt = p.receipt(original, event)
@@ -174,6 +177,7 @@ func (p *Processor) park(ctx context.Context, w waiting, delay time.Duration) er
 func (w waiting) message(due time.Time) broker.Message {
 	headers := append(slices.Clip(w.record.Headers), origin(w.record)...)
 	headers = append(headers,
+		broker.Header{Key: headerConsumer, Value: []byte(w.processor.Group)},
 		broker.Header{Key: headerAttempts, Value: strconv.AppendInt(nil, int64(w.attempts), 10)},
 		broker.Header{Key: headerRound, Value: strconv.AppendInt(nil, int64(w.round+1), 10)},
 		broker.Header{Key: headerNotBefore, Value: strconv.AppendInt(nil, due.UnixMilli(), 10)},
