@@ -111,7 +111,7 @@ func (s *deadLetterSearch) poison(partition *Partition, offset groupOffset) {
 			return
 		}
 		if record.Payload == nil && !record.Aborted {
-			s.owe(record.Position(), s.view.events[record.EventID], offset.probe.Seq,
+			s.owe(record.keeps(), s.view.events[record.EventID], offset.probe.Seq,
 				fmt.Sprintf("its %s, and group %s committed offset %d past it", record.Broken, offset.group, offset.committed))
 		}
 	}

@@ -85,8 +85,7 @@ func (c *commits) done(topic string, partition int, offset int64) error {
 	c.next.set(topic, partition, offset)
 	c.count++
 	c.moved = time.Now()
-	at := c.acks.Part == services.AckRecord || c.acks.Part == services.AckManualImmediate ||
-		c.acks.Part == services.AckCountTime && c.count >= c.acks.Count
+	at := c.acks.Part == services.AckRecord || c.acks.Part == services.AckManualImmediate
 	if at {
 		c.release()
 	}
@@ -101,7 +100,7 @@ func (c *commits) done(topic string, partition int, offset int64) error {
 func (c *commits) polled() error {
 	c.mu.Lock()
 	at := c.acks.Part == services.AckBatch || c.acks.Part == services.AckManual ||
-		c.acks.Part == services.AckCount && c.count >= c.acks.Count
+		(c.acks.Part == services.AckCount || c.acks.Part == services.AckCountTime) && c.count >= c.acks.Count
 	if at {
 		c.release()
 	}

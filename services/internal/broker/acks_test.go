@@ -52,7 +52,7 @@ func TestAckModes(t *testing.T) {
 		services.AckRecord:          {{"1": 1}, {"2": 2}, {"3": 3}},
 		services.AckBatch:           {{"poll 2": 2}, {"poll 3": 3}},
 		services.AckCount:           {{"poll 2": 2}, {"idle": 3}},
-		services.AckCountTime:       {{"2": 2}, {"tick": 3}},
+		services.AckCountTime:       {{"poll 2": 2}, {"tick": 3}},
 		services.AckManual:          {{"poll 2": 2}, {"poll 3": 3}},
 		services.AckManualImmediate: {{"1": 1}, {"2": 2}, {"3": 3}},
 	} {

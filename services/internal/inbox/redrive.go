@@ -81,6 +81,9 @@ func (r *Redrive) replay(ctx context.Context, letter broker.Record) (wait bool, 
 	event, err := events.Decode(original.Value)
 	receipt := p.receipt(original, event)
 	receipt.replay = true
+	if waits, err := r.waits(ctx, receipt); err != nil || !waits {
+		return waits, err
+	}
 	if err == nil {
 		err = p.attempt(ctx, receipt, func(ctx context.Context) error { return p.Effect(ctx, receipt, event) })
 	}
@@ -97,6 +100,16 @@ func (r *Redrive) replay(ctx context.Context, letter broker.Record) (wait bool, 
 		rounds = services.RedriveRounds
 	}
 	return r.failed(ctx, receipt, rounds)
+}
+
+// waits asks whether a dead letter has rounds left. While that is not known, it has.
+func (r *Redrive) waits(ctx context.Context, receipt *Receipt) (bool, error) {
+	waits := true
+	batch := &pgx.Batch{}
+	batch.Queue(`select exists (select from inbox where consumer = $1 and event_id = $2 and outcome = 'dead-lettered' and replays < $3)`,
+		receipt.processor.Group, receipt.key(), services.RedriveRounds).QueryRow(func(row pgx.Row) error { return row.Scan(&waits) })
+	err := r.Processor.DB.Read(ctx, batch)
+	return waits || err != nil, err
 }
 
 // failed counts rounds that did not help.
