@@ -45,9 +45,10 @@ func consumerScenarios(system func(...Option) harness.System) []harness.Scenario
 			Name:     "overtaken-retry",
 			About:    "A row lock sends placed orders to the retry topic, and their clients cancel: the cancellation must not overtake.",
 			System:   system(),
-			Workload: harness.Checkout{Rate: 40, SKUs: 2, Lines: 1, Cancels: 0.7},
+			Workload: harness.Checkout{SKUs: 3, Lines: 1, Cancels: 0.5},
 			Faults: harness.Schedule{
-				harness.During(300*time.Millisecond, 500*time.Millisecond, faults.RowLock("stock", "stock", "product_id", "sku-001")),
+				// Short enough for the last attempt to succeed.
+				harness.During(300*time.Millisecond, 800*time.Millisecond, faults.RowLock("stock", "stock", "product_id", "sku-001")),
 			},
 			Needs: []string{hasStockConsumes, services.RetryTopics}, Exposes: []string{services.RetryKeepsOrder},
 		},

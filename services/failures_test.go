@@ -55,8 +55,8 @@ func TestOvertakenDeadLetterStaysOne(t *testing.T) {
 	require.Equal(t, 200, s.call(http.MethodDelete, s.orderURL+"/api/v1/orders/"+id, "", "").Status)
 	s.await(s.outcomes, "dead-lettered ignored", "outcomes")
 	unlock()
-	s.await(func() string { return s.one(s.stock, `select replays::text from inbox where outcome = 'dead-lettered'`) },
-		fmt.Sprint(services.RedriveRounds), "rounds")
+	rounds := func() string { return s.one(s.stock, `select replays::text from inbox where outcome = 'dead-lettered'`) }
+	s.await(rounds, fmt.Sprint(services.RedriveRounds), "rounds")
 	assert.Equal(t, "10 0 0", s.levels("apple"), "nothing is reserved for a dead order")
 }
 
