@@ -1,6 +1,7 @@
 package ordeal
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -85,14 +86,15 @@ func (a assembly) service(name, database string, replicas int, produces string) 
 	parts := a.design.Parts
 	s := harness.Service{
 		Name: name, Program: "ordeal-" + name, Replicas: replicas, Database: database,
-		Consumes: parts.Consumes(name), Produces: []string{produces}, Calls: parts.Calls(name), Env: a.environment,
+		Consumes: append(parts.Consumes(name), parts.Retries(name)...), Produces: []string{produces}, Calls: parts.Calls(name), Env: a.environment,
 	}
 	if len(s.Consumes) > 0 {
 		s.Group = name
 	}
-	for _, topic := range s.Consumes {
+	for _, topic := range parts.Consumes(name) {
 		s.Produces = append(s.Produces, services.DeadLetterPrefix+topic)
 	}
+	s.Produces = append(s.Produces, parts.Retries(name)...)
 	return s
 }
 
@@ -114,6 +116,9 @@ func (a assembly) topics() []stack.Topic {
 		list = append(list,
 			stack.Topic{Name: name, Partitions: a.partitions(name)},
 			stack.Topic{Name: services.DeadLetterPrefix + name, Partitions: a.partitions(name)})
+		if a.design.Parts.Failures == services.RetryTopics {
+			list = append(list, stack.Topic{Name: services.RetryPrefix + name, Partitions: a.partitions(name)})
+		}
 	}
 	return list
 }
@@ -137,6 +142,15 @@ func (a assembly) open() []harness.Open {
 		list = append(list,
 			harness.Open{What: "payments held", Database: "payments", Count: "SELECT count(*) FROM payments WHERE status = 'AUTHORIZED'"},
 			harness.Open{What: "payment events not published", Database: "payments", Count: "SELECT count(*) FROM outbox WHERE published_at IS NULL"})
+	}
+	for _, database := range a.databases() {
+		switch a.design.Parts.Failures {
+		case services.RetryTopics:
+			list = append(list, harness.Open{What: "records set aside in " + database.Name, Database: database.Name, Count: "SELECT count(*) FROM parked"})
+		case services.Redrive:
+			list = append(list, harness.Open{What: "dead letters to replay in " + database.Name, Database: database.Name,
+				Count: fmt.Sprintf("SELECT count(*) FROM inbox WHERE outcome = 'dead-lettered' AND replays < %d", services.RedriveRounds)})
+		}
 	}
 	return list
 }

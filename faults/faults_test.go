@@ -34,9 +34,9 @@ its window open for four seconds more (or as long as its step is ` + "`Patient`"
 	}
 	page.WriteString(`
 At an exact message, any of them: ` + "`harness.At(point, faults…)`" + ` holds the message of one order, injects while it is
-held, and then drops it, or forwards it (` + "`.Forward()`" + `). Points, each of a process: ` + "`CommitRequest`, `CommitReply`,\n`ProduceRequest`, `ProduceReply`, `Answer`" + `.
+held, and then drops it, or forwards it (` + "`.Forward()`" + `). Points, each of a process: ` + "`CommitRequest`, `CommitReply`,\n`ProduceRequest`, `ProduceReply`, `Answer`; and `ProduceRequestTo`, of a topic and no order" + `.
 
-In Go the constructors take what the command line sets for you: ` + "`Latency(link, delay, jitter)`, `Bandwidth(link, KBps)`,\n`CutResponses(link, bytes)`, `SlowClose(link, delay)`, `Redeliver(service, records)`, `Duplicate(topic, records)`,\n`RowLock(database, table, column, key)`" + `; the others take the target alone.
+In Go the constructors take what the command line sets for you: ` + "`Latency(link, delay, jitter)`, `Bandwidth(link, KBps)`,\n`CutResponses(link, bytes)`, `SlowClose(link, delay)`, `Redeliver(service, records)`, `Duplicate(topic, records)`,\n`DuplicateElsewhere(topic, records, database)`, `RowLock(database, table, column, key)`" + `; the others take the target alone.
 
 Two steps that stop or restart the same process must not overlap: each would undo the other's work.
 

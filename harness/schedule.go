@@ -82,6 +82,11 @@ func (s Step) validate(t Topology) []error {
 		problems = append(problems, errors.New("a step has no faults"))
 	}
 	if s.point != nil {
+		if s.point.topic != "" {
+			if err := t.CheckTopic(s.point.topic); err != nil {
+				problems = append(problems, fmt.Errorf("point %s: %w", s.point, err))
+			}
+		}
 		if err := t.CheckLink(s.point.link()); err != nil {
 			problems = append(problems, fmt.Errorf("point %s: %w", s.point, err))
 		}
@@ -185,18 +190,27 @@ func forwarded(held *link.Hold, point Point) error {
 // catch holds the message that point names, of an order placed for it, on whichever of the point's links it
 // comes by. Only the first is held: what another link has caught by then is forwarded.
 func (p *player) catch(ctx context.Context, point Point) (*link.Hold, error) {
-	marked := p.env.traffic.mark()
+	var marked marked
+	if point.topic == "" {
+		marked = p.env.traffic.mark()
+	}
 	var holds []*link.Hold
 	for _, on := range p.env.Links(point.link()) {
 		holds = append(holds, on.Hold(point.match(marked)))
 	}
-	p.env.traffic.placeMarked(marked)
+	if point.topic == "" {
+		p.env.traffic.placeMarked(marked)
+	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	if hold := first(ctx, holds); hold != nil {
 		return hold, nil
 	}
-	return nil, fmt.Errorf("await %s of order %s on %s: %w", point, marked.name(), point.link(), ctx.Err())
+	of := ""
+	if point.topic == "" {
+		of = " of order " + marked.name()
+	}
+	return nil, fmt.Errorf("await %s%s on %s: %w", point, of, point.link(), ctx.Err())
 }
 
 // first waits for the first of the holds to catch its message, and cancels the others. It returns nil, with

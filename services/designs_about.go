@@ -56,4 +56,48 @@ var published = map[string]publication{
 		expects: "Holds while transactions end in this process; a kill between commit and send loses the event, a kill or a lost answer between taking and writing keeps the stock, and nobody notices.",
 		breaks:  []string{"lost-event", "stuck-order", "leaked-reservation", "stuck-reservation"},
 	},
+	"ack-record": {
+		about:  "The offset is committed when the record was processed.",
+		source: "spring-kafka, ContainerProperties.AckMode RECORD", expects: "Redelivery is harmless with an inbox row in the same transaction; order and every record are kept.",
+	},
+	"ack-batch": {
+		about:  "Offsets are committed when all records of a poll were processed: spring-kafka's default.",
+		source: "spring-kafka, ContainerProperties.AckMode BATCH", expects: "Redelivery is harmless with an inbox row in the same transaction; order and every record are kept.",
+	},
+	"ack-count": {
+		about:  "Offsets are committed after a poll once so many records were processed, or when nothing comes any more.",
+		source: "spring-kafka, ContainerProperties.AckMode COUNT", expects: "Redelivery is harmless with an inbox row in the same transaction; order and every record are kept.",
+	},
+	"ack-count-time": {
+		about:  "Offsets are committed after so many records or so much time.",
+		source: "spring-kafka, ContainerProperties.AckMode COUNT_TIME", expects: "Redelivery is harmless with an inbox row in the same transaction; order and every record are kept.",
+	},
+	"ack-manual": {
+		about:  "The handler acknowledges, and its offsets are committed after the poll.",
+		source: "spring-kafka, ContainerProperties.AckMode MANUAL", expects: "Redelivery is harmless with an inbox row in the same transaction; order and every record are kept.",
+	},
+	"ack-manual-immediate": {
+		about:  "The handler acknowledges, which commits that record at once.",
+		source: "spring-kafka, ContainerProperties.AckMode MANUAL_IMMEDIATE", expects: "Redelivery is harmless with an inbox row in the same transaction; order and every record are kept.",
+	},
+	"auto-commit": {
+		about:  "The client commits what it has fetched, every 100 ms, processed or not.",
+		source: "Kafka consumer, enable.auto.commit with processing in another thread", expects: "A crash or a rebalance while records are in progress loses them: their offset is passed.", breaks: []string{"offset-before-effects", "skipped-record", "missing-deduction", "stuck-reservation", "leaked-reservation"},
+	},
+	"fixed-backoff": {
+		about:  "A record is tried four times, with the same pause between.",
+		source: "spring-kafka, FixedBackOff(1000, 3)", expects: "As the exponential one: blocking retries keep the order of a partition.",
+	},
+	"direct-dead-letter": {
+		about:  "Dead letters are produced and awaited, then the outcome is written, then the offset committed.",
+		source: "spring-kafka, DefaultErrorHandler with DeadLetterPublishingRecoverer", expects: "No record is lost as long as the send is awaited; a crash in between leaves a second dead letter.",
+	},
+	"retry-topics": {
+		about:  "Failed records wait in retry topics while their partition goes on; later records of the same order queue behind them.",
+		source: "spring-kafka, non-blocking retries; Uber, reliable reprocessing; Confluent, error handling patterns (keeping the order of a key)", expects: "Retry topics alone lose the order by design; with the queue behind parked orders it holds.",
+	},
+	"redrive": {
+		about:  "A job replays dead letters, up to three times each, and records in the inbox that it did.",
+		source: "Amazon SQS dead-letter queue redrive", expects: "What was given up for a passing cause is made up for; a letter that newer events of its order overtook stays one.",
+	},
 }

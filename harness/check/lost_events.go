@@ -45,8 +45,8 @@ func lostEvents(v *View, excused func(*Order, OrderVersion) bool) (f Finding) {
 			fmt.Sprintf("reservation %s (%s) for order %s", reservation.ID, first.Status, reservation.Order), first.Stamp)
 	}
 	for _, row := range v.Outbox {
-		// Dead letters in the outbox are judged with the dead letters.
-		if row.EventID == "" || isDeadLetterTopic(row.Topic) || search.reported[row.EventID] {
+		// Dead letters in the outbox are judged with the dead letters, and of retries what becomes of them.
+		if row.EventID == "" || isDeadLetterTopic(row.Topic) || isRetryTopic(row.Topic) || search.reported[row.EventID] {
 			continue
 		}
 		search.require("event "+row.EventID, row.EventID, firstVisible(v.event(row.EventID)) != nil,

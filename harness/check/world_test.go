@@ -359,6 +359,22 @@ func (w *world) giveUp(group string, s *signal) *signal {
 	return letter
 }
 
+// retry is a record set aside in the retry topic.
+func (w *world) retry(kept *history.Record) *history.Record {
+	headers := map[string]string{
+		headerOriginalTopic: kept.Topic, headerOriginalPartition: strconv.Itoa(int(kept.Partition)), headerOriginalOffset: number(kept.Offset),
+	}
+	maps.Copy(headers, kept.Headers)
+	return &history.Record{Topic: retryPrefix + kept.Topic, Partition: kept.Partition, Key: kept.Key, Value: kept.Value, Headers: headers}
+}
+
+// replay is a consumer that applies what it gave up, from the dead letter: its inbox row says so.
+func (w *world) replay(group string, s *signal) *history.Row {
+	replayed := receipt(group, s, Replayed)
+	replayed.Action = "update"
+	return replayed
+}
+
 // fault is a fault that bit, around whatever during does.
 func (w *world) fault(id int, during func()) {
 	stage := func(stage string, bit bool, evidence string) {
@@ -384,7 +400,7 @@ func (w *world) finish() {
 	for _, partition := range slices.Sorted(maps.Keys(w.offsets)) {
 		end := w.offsets[partition]
 		probe(history.Probe{Name: history.ProbeTopic, Subject: partition, OK: true, Numbers: map[string]int64{"high": end}})
-		group, consumed := map[string]string{orderTopic: "stock", stockTopic: "order"}[partition[:strings.IndexByte(partition, '/')]]
+		group, consumed := map[string]string{orderTopic: "stock", stockTopic: "order", retryPrefix + orderTopic: "stock"}[partition[:strings.IndexByte(partition, '/')]]
 		if consumed {
 			probe(history.Probe{Name: history.ProbeGroup, Subject: group + "/" + partition, OK: true, Numbers: map[string]int64{"committed": end, "end": end}})
 		}

@@ -21,6 +21,8 @@ type Transactions struct {
 type reader interface {
 	// fetch returns the next record, in order.
 	fetch(context.Context) (Record, error)
+	// waiting is how many records have been fetched and not returned yet.
+	waiting() int
 	close()
 }
 
@@ -56,6 +58,8 @@ func (r plainReader) fetch(ctx context.Context) (Record, error) {
 	message, err := r.reader.FetchMessage(ctx)
 	return toRecord(message), err
 }
+
+func (r plainReader) waiting() int { return int(r.reader.Stats().QueueLength) }
 
 func (r plainReader) close() { _ = r.reader.Close() } // always nil
 
@@ -110,5 +114,7 @@ func (r *transactionalReader) fetch(ctx context.Context) (Record, error) {
 	}
 	return fromFranz(next), nil
 }
+
+func (r *transactionalReader) waiting() int { return len(r.fetched) }
 
 func (r *transactionalReader) close() { r.client.Close() }

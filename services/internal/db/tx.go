@@ -20,9 +20,17 @@ const rollbackTimeout = 500 * time.Millisecond
 type Tx struct {
 	conn         *pgxpool.Conn
 	tx           pgx.Tx
+	first        func(*pgx.Batch) // may be nil
 	beforeCommit []func(context.Context) error
 	afterEnd     []func(error)
 	afterCommit  []func(context.Context)
+}
+
+type firstKey struct{}
+
+// First makes queue add the first statements of every transaction that is begun with the context it returns.
+func First(ctx context.Context, queue func(*pgx.Batch)) context.Context {
+	return context.WithValue(ctx, firstKey{}, queue)
 }
 
 // Transact runs work in one transaction on one connection and commits it when work returns nil, within the time
@@ -35,6 +43,7 @@ func (db *DB) Transact(ctx context.Context, work func(context.Context, *Tx) erro
 		return fmt.Errorf("acquire connection: %w", err)
 	}
 	tx := &Tx{conn: conn}
+	tx.first, _ = ctx.Value(firstKey{}).(func(*pgx.Batch))
 	err = tx.run(bounded, work)
 	conn.Release()
 	for _, hook := range tx.afterEnd {
@@ -88,6 +97,9 @@ func (tx *Tx) Batch() *pgx.Batch {
 	batch := &pgx.Batch{}
 	if tx.tx == nil {
 		batch.BeginTx(pgx.TxOptions{})
+		if tx.first != nil {
+			tx.first(batch)
+		}
 	}
 	return batch
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +18,8 @@ import (
 	"github.com/ordeal-chaos/ordeal/services/internal/db"
 	"github.com/ordeal-chaos/ordeal/services/internal/events"
 )
+
+var discard = slog.New(slog.DiscardHandler)
 
 func TestWhatUsesUpAnAttempt(t *testing.T) {
 	sqlstate := func(code string) error { return fmt.Errorf("effect: %w", &pgconn.PgError{Code: code}) }
@@ -55,6 +58,8 @@ func TestDelay(t *testing.T) {
 	}
 	assert.Equal(t, []time.Duration{50, 100, 200, 400, 500, 500, 500}, delays)
 	assert.Equal(t, maxBackoff, retry.delay(1<<30))
+	fixed := Retry{Backoff: time.Second, Fixed: true}
+	assert.Equal(t, []time.Duration{time.Second, time.Second}, []time.Duration{fixed.delay(1), fixed.delay(3)})
 	assert.Equal(t, 3*time.Second, Retry{Backoff: 3 * time.Second}.delay(5), "a longer setting is obeyed")
 }
 
