@@ -107,7 +107,7 @@ func (c *Consumer) serve(generation *kafka.Generation) {
 		for _, assignment := range assignments {
 			generation.Start(func(ctx context.Context) {
 				defer workers.Done()
-				c.work(ctx, topic, assignment, positions)
+				c.work(withOwner(ctx, Owner{int32(assignment.ID), generation.ID}), topic, assignment, positions)
 			})
 		}
 	}

@@ -22,6 +22,7 @@ type Tx struct {
 	tx           pgx.Tx
 	beforeCommit []func(context.Context) error
 	afterCommit  []func(context.Context)
+	ended        []func(context.Context, error)
 }
 
 // Transact runs work in one transaction on one connection and commits it when work returns nil, within the time
@@ -36,6 +37,9 @@ func (db *DB) Transact(ctx context.Context, work func(context.Context, *Tx) erro
 	tx := &Tx{conn: conn}
 	err = tx.run(bounded, work)
 	conn.Release()
+	for _, hook := range tx.ended {
+		hook(context.WithoutCancel(ctx), err)
+	}
 	if err != nil {
 		return err
 	}
@@ -106,4 +110,10 @@ func (tx *Tx) BeforeCommit(hook func(context.Context) error) {
 // AfterCommit makes hook run once COMMIT was answered.
 func (tx *Tx) AfterCommit(hook func(context.Context)) {
 	tx.afterCommit = append(tx.afterCommit, hook)
+}
+
+// OnEnd makes hook run when the transaction has ended, however it did: its error is that of [DB.Transact]. The context
+// has no end; the hook must bound what it does.
+func (tx *Tx) OnEnd(hook func(context.Context, error)) {
+	tx.ended = append(tx.ended, hook)
 }
