@@ -5,6 +5,8 @@
 // rows are ordered by LSN, records by offset, and wire messages by Seq.
 package check
 
+import "slices"
+
 // Anomaly is one violation, named and located.
 type Anomaly struct {
 	Name      string `json:"name"`      // one of the names in [Kinds]
@@ -107,3 +109,6 @@ var OrderAndStock = []Guarantee{
 	logSound,
 	compensationBounded,
 }
+
+// All returns every guarantee: [OrderAndStock], and those of systems that have more.
+func All() []Guarantee { return append(slices.Clone(OrderAndStock), CacheAgrees) }
