@@ -137,7 +137,7 @@ func answersRedis(ctx context.Context, dial dialFunc, addr string) (err error) {
 			return err
 		}
 	}
-	if _, err := conn.Write([]byte("PING\r\n")); err != nil {
+	if _, err := conn.Write([]byte("*1\r\n$4\r\nPING\r\n")); err != nil {
 		return err
 	}
 	answer := make([]byte, len("+PONG\r\n"))
