@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ordeal-chaos/ordeal/harness"
+	"github.com/ordeal-chaos/ordeal/harness/check"
 	"github.com/ordeal-chaos/ordeal/harness/stack"
 	"github.com/ordeal-chaos/ordeal/services"
 	"github.com/ordeal-chaos/ordeal/services/order"
@@ -37,7 +38,7 @@ func assemble(design services.Design, options []Option) harness.System {
 	for _, option := range options {
 		option(&a.config)
 	}
-	return harness.System{
+	system := harness.System{
 		Name: design.Name, Without: a.config.without,
 		Services: a.services(), Databases: a.databases(), Topics: a.topics(), Open: a.open(),
 		Restock: harness.Statement{Database: "stock", SQL: `
@@ -48,7 +49,16 @@ func assemble(design services.Design, options []Option) harness.System {
 		Longest: orderTTL + 2*time.Second,
 		Has:     a.has(), Guarantees: a.guarantees(), Exercises: a.exercises(),
 	}
+	if a.cached() {
+		system.Caches = []harness.Cache{{Name: cacheServer, Count: stock.CountPrefix, Open: stock.IntentsKey}}
+	}
+	return system
 }
+
+// cacheServer is the Redis server of designs that count stock there.
+const cacheServer = "redis"
+
+func (a assembly) cached() bool { return a.design.Parts.Stock == services.RedisCounter }
 
 // environment is what every service is told.
 func (a assembly) environment(w harness.Wiring) []string {
@@ -61,6 +71,13 @@ func (a assembly) environment(w harness.Wiring) []string {
 	}
 	if a.config.limit > 0 {
 		environment = append(environment, "PAYMENT_LIMIT="+strconv.FormatInt(a.config.limit, 10))
+	}
+	if w.Redis != "" {
+		environment = append(environment, "REDIS_ADDR="+w.Redis)
+	}
+	if a.design.Parts.Stock == services.SingleWriter {
+		// While the owner is away, nobody writes: it is given up soon.
+		environment = append(environment, "SESSION_TIMEOUT=1s")
 	}
 	for _, peer := range slices.Sorted(maps.Keys(w.Peers)) {
 		environment = append(environment, strings.ToUpper(peer)+"_URL="+w.Peers[peer])
@@ -90,6 +107,9 @@ func (a assembly) service(name, database string, replicas int, produces string) 
 	}
 	if len(s.Consumes) > 0 {
 		s.Group = name
+	}
+	if a.cached() && name == services.StockService {
+		s.Cache = cacheServer
 	}
 	for _, topic := range parts.Consumes(name) {
 		s.Produces = append(s.Produces, services.DeadLetterPrefix+topic)

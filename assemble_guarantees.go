@@ -26,14 +26,28 @@ func (a assembly) guarantees() []check.Guarantee {
 	return check.Only(a.promised(names)...)
 }
 
-// exercises are those of them that any run exercises: transactions do not always abort.
+// exercises are those of them that any run exercises: transactions do not always abort, and not every design consumes.
 func (a assembly) exercises() []string {
 	names := a.promised(slices.Clone(harness.EveryRun))
-	return slices.DeleteFunc(names, func(name string) bool { return name == noAbortedRead })
+	consumers := []string{"consumed-records-handled", "offset-after-effects"}
+	nobodyConsumes := len(a.design.Parts.Consumes(services.StockService)) == 0
+	return slices.DeleteFunc(names, func(name string) bool {
+		return name == noAbortedRead || nobodyConsumes && slices.Contains(consumers, name)
+	})
 }
 
 // promised changes a list of guarantees into that of the design's way of publishing.
 func (a assembly) promised(names []string) []string {
+	if a.paid() {
+		for _, guarantee := range check.Payments {
+			if !slices.Contains(names, guarantee.Name) {
+				names = append(names, guarantee.Name)
+			}
+		}
+	}
+	if a.cached() {
+		names = append(names, check.CacheAgrees.Name)
+	}
 	not := func(name string) bool { return name == publishedAfterCommit }
 	switch a.design.Parts.Publishing {
 	case services.InTransaction:

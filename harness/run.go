@@ -257,7 +257,7 @@ func (x *experiment) open(ctx context.Context, result *Result) error {
 	recorder.Watch(x.news)
 	x.stack, err = backend.New(ctx, stack.Options{
 		Dir: x.dir, Databases: s.System.Databases, SeparatePostgres: s.SeparatePostgres,
-		Brokers: len(x.topology.Brokers), Topics: s.System.Topics, Direct: x.runner.Direct,
+		Brokers: len(x.topology.Brokers), Topics: s.System.Topics, Caches: s.System.cacheNames(), Direct: x.runner.Direct,
 		Record: func(p history.Process) { recorder.Append(history.Event{Process: &p}) },
 	})
 	if err != nil {

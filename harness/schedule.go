@@ -22,6 +22,7 @@ type Step struct {
 	patience      time.Duration // 0 means Patience
 	point         *Point
 	forward       bool
+	late          bool // forward when the faults end
 	faults        []Fault
 }
 
@@ -50,6 +51,10 @@ func (s Step) Patient(most time.Duration) Step { s.patience = most; return s }
 
 // Forward lets the held message go on after the faults were injected, instead of dropping it.
 func (s Step) Forward() Step { s.forward = true; return s }
+
+// ForwardLate keeps the held message until the faults are about to be healed, and then lets it go on: its sender was paused,
+// or thought dead, and what it sent arrives after all.
+func (s Step) ForwardLate() Step { s.forward, s.late = true, true; return s }
 
 // Patience is how much longer a fault stays than its schedule says, to bite, where [Step.Patient] says nothing else.
 const Patience = 4 * time.Second
@@ -151,7 +156,7 @@ func (p *player) step(ctx context.Context, step Step) error {
 		release = held.Drop
 		if step.forward {
 			release = held.Forward
-			fate = func() error { return forwarded(held, *step.point) }
+			fate = func() error { return forwarded(ctx, held, *step.point) }
 		}
 	}
 	// From here on, heal runs whatever happens.
@@ -161,8 +166,13 @@ func (p *player) step(ctx context.Context, step Step) error {
 		}
 		p.record(in, history.Fault{Stage: history.Injected, Error: text(in.err)})
 	}
-	release()
+	if !step.late {
+		release()
+	}
 	errs := []error{p.window(ctx, step, injections)}
+	if step.late {
+		release()
+	}
 	// The last fault heals first: a fault may rest on one injected before it.
 	for i := len(injections) - 1; i >= 0; i-- {
 		errs = append(errs, p.end(ctx, injections[i]))
@@ -180,7 +190,13 @@ func inject(ctx context.Context, in *injection) error {
 }
 
 // forwarded demands, after the heal, that a message that was to go on did.
-func forwarded(held *link.Hold, point Point) error {
+func forwarded(ctx context.Context, held *link.Hold, point Point) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	// It may just have been let go. What it says of a deadline that passed, is said below.
+	_ = Await(ctx, "outcome of "+point.String(), func(context.Context) (bool, string, error) {
+		return held.Outcome() != "", "", nil
+	})
 	if outcome := held.Outcome(); outcome != "forwarded" {
 		return fmt.Errorf("forward %s: it was %s", point, cmp.Or(outcome, "still held"))
 	}

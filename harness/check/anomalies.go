@@ -6,6 +6,7 @@ const (
 	ConservationBroken    = "conservation-broken"
 	LostUpdate            = "lost-update"
 	Oversell              = "oversell"
+	StaleCache            = "stale-cache"
 	MissingDeduction      = "missing-deduction"
 	WrongQuantity         = "wrong-quantity"
 	TerminalOverwritten   = "terminal-overwritten"
@@ -59,6 +60,7 @@ var Kinds = []Kind{
 	{ConservationBroken, "After a commit, available + reserved + sold was not what was put in.", true},
 	{LostUpdate, "A commit moved the stock columns differently from its ledger entries.", true},
 	{Oversell, "The ledger reserved and sold more than there was.", true},
+	{StaleCache, "At rest the cache counted other stock than the committed row.", true},
 	{MissingDeduction, "A confirmed order line was never sold in the ledger.", true},
 	{WrongQuantity, "A confirmed order line was sold in another quantity or SKU.", false},
 	{LedgerRewritten, "An entry of the append-only ledger was changed or deleted.", false},

@@ -116,6 +116,7 @@ var Optional = []Guarantee{
 	noLostDecision,
 	noDuplicateRecord,
 	noAbortedRead,
+	CacheAgrees,
 }
 
 // All returns every guarantee there is. No system promises all of them.

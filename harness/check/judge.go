@@ -8,7 +8,7 @@ import (
 )
 
 // JudgeFile reads a history file and judges it. With guarantees nil it is judged by those that the
-// header names, as the run was: a name that is not known here is a reason of the judgement,
+// header names, as the run was: a name that [All] does not have is a reason of the judgement,
 // which is then at most unknown. A header that names none means [OrderAndStock]. The error is that of
 // [history.Read], or says which event cannot be understood; the judgement is then unknown.
 func JudgeFile(path string, guarantees []Guarantee) (*View, Judgement, error) {

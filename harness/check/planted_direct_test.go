@@ -70,6 +70,8 @@ func promised(anomaly string) []Guarantee {
 		return append(slices.Clone(OrderAndStock), noDuplicateRecord)
 	case AbortedRead:
 		return append(slices.Clone(OrderAndStock), noAbortedRead)
+	case StaleCache:
+		return append(slices.Clone(OrderAndStock), CacheAgrees)
 	default:
 		return OrderAndStock
 	}

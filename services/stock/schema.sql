@@ -50,6 +50,19 @@ create table if not exists idempotency_keys (
 	created_at      timestamptz not null default now()
 );
 
+-- Of a single writer: the latest generation of the consumer group that wrote for the partition.
+create table if not exists writer_fence (
+	partition  int primary key,
+	generation int not null
+);
+
+-- Of a counter in Redis: which intents committed. One that is false was given up, and cannot commit any more.
+create table if not exists cache_intents (
+	intent_id  text primary key,
+	committed  boolean     not null,
+	created_at timestamptz not null default now()
+);
+
 create table if not exists inbox (
 	consumer      text        not null,
 	event_id      text        not null,

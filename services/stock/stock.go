@@ -49,18 +49,22 @@ func Run(ctx context.Context, getenv func(string) string, log io.Writer) int {
 
 type service struct {
 	app.Core
+	stocks strategy
 }
 
 func assemble(core app.Core) app.Parts {
-	s := &service{Core: core}
+	s := &service{Core: core, stocks: strategyOf(core)}
 	return app.Parts{
 		Effect: s.ordered,
 		Routes: func(mux *http.ServeMux) {
 			mux.HandleFunc("GET /api/v1/stocks/{id}", s.getStock)
+			if core.Config.Parts.Stock == services.SingleWriter {
+				return // whoever reserves over HTTP would be a second one
+			}
 			mux.HandleFunc("POST /api/v1/stocks", s.postReservation)
 			mux.HandleFunc("PUT /api/v1/stocks/{id}", s.putReservation)
 			mux.HandleFunc("DELETE /api/v1/stocks/{id}", s.deleteReservation)
 		},
-		Loops: []app.Loop{{Name: "expire reservations", Every: core.Config.SweepInterval, Do: s.expire}},
+		Loops: append(s.stocks.loops(), app.Loop{Name: "expire reservations", Every: core.Config.SweepInterval, Do: s.expire}),
 	}
 }

@@ -112,7 +112,7 @@ func (c *Consumer) serve(generation *kafka.Generation) {
 		for _, assignment := range assignments {
 			generation.Start(func(ctx context.Context) {
 				defer workers.Done()
-				c.work(ctx, topic, assignment, commits)
+				c.work(withOwner(ctx, Owner{int32(assignment.ID), generation.ID}), topic, assignment, commits)
 			})
 		}
 	}

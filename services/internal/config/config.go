@@ -73,6 +73,9 @@ func Load(service string, getenv func(string) string) (Config, error) {
 		// A group whose members time out faster than they beat never settles.
 		SessionTimeout: env.duration("SESSION_TIMEOUT", 2*time.Second, 100*time.Millisecond),
 	}
+	if service == services.StockService && cfg.Parts.Stock == services.RedisCounter {
+		env.address("REDIS_ADDR")
+	}
 	return cfg, env.err
 }
 

@@ -22,8 +22,8 @@ type Tx struct {
 	tx           pgx.Tx
 	first        func(*pgx.Batch) // may be nil
 	beforeCommit []func(context.Context) error
-	afterEnd     []func(error)
 	afterCommit  []func(context.Context)
+	ended        []func(context.Context, error)
 }
 
 type firstKey struct{}
@@ -46,8 +46,8 @@ func (db *DB) Transact(ctx context.Context, work func(context.Context, *Tx) erro
 	tx.first, _ = ctx.Value(firstKey{}).(func(*pgx.Batch))
 	err = tx.run(bounded, work)
 	conn.Release()
-	for _, hook := range tx.afterEnd {
-		hook(err)
+	for _, hook := range tx.ended {
+		hook(context.WithoutCancel(ctx), err)
 	}
 	if err != nil {
 		return err
@@ -124,7 +124,8 @@ func (tx *Tx) AfterCommit(hook func(context.Context)) {
 	tx.afterCommit = append(tx.afterCommit, hook)
 }
 
-// AfterEnd makes hook run once the transaction ended, however it did, with the error that Transact returns.
-func (tx *Tx) AfterEnd(hook func(error)) {
-	tx.afterEnd = append(tx.afterEnd, hook)
+// OnEnd makes hook run when the transaction has ended, however it did: its error is that of [DB.Transact]. The context
+// has no end; the hook must bound what it does.
+func (tx *Tx) OnEnd(hook func(context.Context, error)) {
+	tx.ended = append(tx.ended, hook)
 }

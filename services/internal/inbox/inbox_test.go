@@ -32,6 +32,7 @@ func TestWhatUsesUpAnAttempt(t *testing.T) {
 		"undefined column":       {sqlstate("42703"), true, true},
 		"lock timeout":           {sqlstate("55P03"), true, false},
 		"deadlock":               {sqlstate("40P01"), true, false},
+		"contended":              {fmt.Errorf("%w: x", db.ErrContended), true, false},
 		"statement timeout":      {sqlstate("57014"), true, false},
 		"server terminated":      {sqlstate("57P01"), false, false},
 		"server starting":        {sqlstate("57P03"), false, false},

@@ -105,7 +105,7 @@ func (w *kafkaTransaction) add(tx *db.Tx, _ *pgx.Batch, _ string, m broker.Messa
 		e = &exchange{}
 		w.open[tx] = e
 		tx.BeforeCommit(func(ctx context.Context) error { return w.produce(ctx, e) })
-		tx.AfterEnd(func(err error) {
+		tx.OnEnd(func(_ context.Context, err error) {
 			w.mu.Lock()
 			delete(w.open, tx)
 			w.mu.Unlock()
