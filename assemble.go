@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ordeal-chaos/ordeal/harness"
+	"github.com/ordeal-chaos/ordeal/harness/check"
 	"github.com/ordeal-chaos/ordeal/harness/stack"
 	"github.com/ordeal-chaos/ordeal/services"
 	"github.com/ordeal-chaos/ordeal/services/order"
@@ -35,6 +36,10 @@ func assemble(design services.Design, options []Option) harness.System {
 	for _, option := range options {
 		option(&a.config)
 	}
+	var guarantees []check.Guarantee // nil: those of order and stock
+	if a.paid() {
+		guarantees = check.All()
+	}
 	return harness.System{
 		Name: design.Name, Without: a.config.without,
 		Services: a.services(), Databases: a.databases(), Topics: a.topics(), Open: a.open(),
@@ -43,8 +48,9 @@ func assemble(design services.Design, options []Option) harness.System {
 				INSERT INTO stock (product_id, available, reserved, sold, version) VALUES ($1, $2, 0, 0, 1) RETURNING product_id, available
 			)
 			INSERT INTO stock_ledger (product_id, op, qty) SELECT product_id, 'initial', available FROM product`},
-		Longest: orderTTL + 2*time.Second,
-		Has:     a.has(),
+		Longest:    orderTTL + 2*time.Second,
+		Guarantees: guarantees,
+		Has:        a.has(),
 	}
 }
 

@@ -45,7 +45,7 @@ func listCommand() *cobra.Command {
 			fmt.Fprintf(table, "\nFAULTS THAT NEED THREE BROKERS (--fault KIND:TARGET %s)\n", threeBrokers)
 			listFaults(table, true)
 			fmt.Fprintf(table, "\nGUARANTEES\n")
-			for _, g := range check.OrderAndStock {
+			for _, g := range check.All() {
 				fmt.Fprintf(table, "  %s\t%s\t%s\n", g.Name, g.ID, g.Statement)
 			}
 			return table.Flush()

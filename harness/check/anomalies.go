@@ -40,6 +40,12 @@ const (
 	SplitTransaction      = "split-transaction"
 	OffsetBeforeEffects   = "offset-before-effects"
 	DuplicateReservation  = "duplicate-reservation"
+	UnpaidOrder           = "unpaid-order"
+	MissingRefund         = "missing-refund"
+	WrongAmount           = "wrong-amount"
+	DoubleCharge          = "double-charge"
+	RefundWithoutCapture  = "refund-without-capture"
+	StuckPayment          = "stuck-payment"
 )
 
 // Kind describes one anomaly name.
@@ -59,9 +65,9 @@ var Kinds = []Kind{
 	{Oversell, "The ledger reserved and sold more than there was.", true},
 	{MissingDeduction, "A confirmed order line was never sold in the ledger.", true},
 	{WrongQuantity, "A confirmed order line was sold in another quantity or SKU.", false},
-	{LedgerRewritten, "An entry of the append-only ledger was changed or deleted.", false},
-	{TerminalOverwritten, "An order or a reservation that had ended changed its status.", false},
-	{IllegalTransition, "An order or a reservation changed in a way that its state machine forbids.", false},
+	{LedgerRewritten, "An entry of an append-only ledger was changed or deleted.", false},
+	{TerminalOverwritten, "An order, a reservation or a payment that had ended changed its status.", false},
+	{IllegalTransition, "An order, a reservation or a payment changed in a way that its state machine forbids.", false},
 	{StuckOrder, "An order was still pending when nothing moved any more.", true},
 	{NotRecovered, "A fresh order was not acknowledged after every fault was healed.", false},
 	{LeakedReservation, "A cancelled or nonexistent order kept stock.", true},
@@ -91,6 +97,12 @@ var Kinds = []Kind{
 	{LostWrite, "A produce that the broker acknowledged is not at its offset in the log.", true},
 	{InconsistentOffset, "One offset was read with two values, or the log lost what it had shown.", false},
 	{OverCompensation, "More was released than reserved, or another quantity.", true},
+	{UnpaidOrder, "A confirmed order was never charged, or its payment was given back.", true},
+	{MissingRefund, "A cancelled or nonexistent order was charged, and never refunded.", true},
+	{WrongAmount, "Another amount was captured than the order costs, or refunded than was captured.", false},
+	{DoubleCharge, "An order was charged or refunded twice.", false},
+	{RefundWithoutCapture, "An order was refunded that had not been charged.", true},
+	{StuckPayment, "An amount was still held when nothing moved any more.", true},
 }
 
 // restsOnAbsence is derived from Kinds once; it is never written again.

@@ -5,6 +5,8 @@
 // rows are ordered by LSN, records by offset, and wire messages by Seq.
 package check
 
+import "slices"
+
 // Anomaly is one violation, named and located.
 type Anomaly struct {
 	Name      string `json:"name"`      // one of the names in [Kinds]
@@ -79,6 +81,12 @@ func (j Judgement) Result(name string) (Result, bool) {
 	}
 	return Result{}, false
 }
+
+// Payments are the guarantees of a payment service, where orders are paid for, besides [OrderAndStock].
+var Payments = []Guarantee{paymentsMatchOrders, chargedOnce}
+
+// All returns every guarantee there is.
+func All() []Guarantee { return slices.Concat(OrderAndStock, Payments) }
 
 // OrderAndStock are the guarantees of the order and stock services, without payment.
 var OrderAndStock = []Guarantee{

@@ -8,7 +8,7 @@ import (
 )
 
 // JudgeFile reads a history file and judges it. With guarantees nil it is judged by those that the
-// header names, as the run was: a name that [OrderAndStock] does not have is a reason of the judgement,
+// header names, as the run was: a name that [All] does not have is a reason of the judgement,
 // which is then at most unknown. A header that names none means [OrderAndStock]. The error is that of
 // [history.Read], or says which event cannot be understood; the judgement is then unknown.
 func JudgeFile(path string, guarantees []Guarantee) (*View, Judgement, error) {
@@ -34,21 +34,22 @@ func JudgeFile(path string, guarantees []Guarantee) (*View, Judgement, error) {
 	return view, judgement, nil
 }
 
-// Named selects guarantees of [OrderAndStock] by name, in the order given. The second result holds the
+// Named selects guarantees of [All] by name, in the order given. The second result holds the
 // names that are none of them.
 func Named(names []string) (guarantees []Guarantee, unknown []string) {
+	all := All()
 	for _, name := range names {
-		i := slices.IndexFunc(OrderAndStock, func(g Guarantee) bool { return g.Name == name })
+		i := slices.IndexFunc(all, func(g Guarantee) bool { return g.Name == name })
 		if i < 0 {
 			unknown = append(unknown, name)
 			continue
 		}
-		guarantees = append(guarantees, OrderAndStock[i])
+		guarantees = append(guarantees, all[i])
 	}
 	return guarantees, unknown
 }
 
-// Only selects guarantees of [OrderAndStock] by name, for a scenario. A name that is none of them becomes
+// Only selects guarantees of [All] by name, for a scenario. A name that is none of them becomes
 // a guarantee without a check, which no scenario accepts.
 func Only(names ...string) []Guarantee {
 	guarantees, unknown := Named(names)

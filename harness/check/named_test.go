@@ -17,11 +17,11 @@ func TestNamedSelectsInTheOrderGiven(t *testing.T) {
 	require.Equal(t, "stock-conserved", selected[1].Name)
 
 	var all []string
-	for _, guarantee := range OrderAndStock {
+	for _, guarantee := range All() {
 		all = append(all, guarantee.Name)
 	}
 	selected, unknown = Named(all)
-	require.Len(t, selected, len(OrderAndStock), "a name is there twice")
+	require.Len(t, selected, len(All()), "a name is there twice")
 	require.Empty(t, unknown)
 }
 

@@ -105,7 +105,7 @@ type planted struct {
 }
 
 func bugs() []planted {
-	return slices.Concat(stockBugs(), orderBugs(), eventBugs(), logBugs(), livenessBugs(), transactionBugs(), serviceBugs(), brokerBugs())
+	return slices.Concat(stockBugs(), orderBugs(), eventBugs(), logBugs(), livenessBugs(), transactionBugs(), serviceBugs(), brokerBugs(), paymentBugs())
 }
 
 func stockBugs() []planted {
@@ -346,7 +346,7 @@ func TestEveryPlantedBugIsFoundByName(t *testing.T) {
 		covered[bug.name] = true
 		t.Run(fmt.Sprintf("%02d-%s", i, bug.name), func(t *testing.T) {
 			view := build(t, bug.history())
-			judgement := Judge(view, OrderAndStock)
+			judgement := Judge(view, All())
 			want := append([]string{bug.name}, bug.beside...)
 			slices.Sort(want)
 			assert.Equal(t, want, names(judgement), "%+v", judgement.Anomalies())
