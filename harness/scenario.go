@@ -124,6 +124,9 @@ var EveryRun = []string{
 	"payments-match-orders", "charged-once",
 }
 
+// Price is what one unit of any product costs in a [Checkout].
+const Price = 100
+
 // Checkout is the workload: clients that place orders, some cancelled, and, if asked, reserve stock
 // over REST. It starts before the faults and goes on until they are healed.
 type Checkout struct {

@@ -26,4 +26,9 @@ var published = map[string]publication{
 		expects: "Holds while transactions end in this process; a kill between commit and send loses the event, a kill or a lost answer between taking and writing keeps the stock, and nobody notices.",
 		breaks:  []string{"lost-event", "stuck-order", "leaked-reservation", "stuck-reservation"},
 	},
+	"choreography": {
+		about:   "Order, stock and payment react to each other's events: stock that is reserved is paid for, what is paid is confirmed, and a cancellation gives both back.",
+		source:  "The saga pattern by choreography (C. Richardson, microservices.io)",
+		expects: "Nobody owns the outcome: aborts and reordering leak stock or money unless each edge has an outbox, an inbox and a sweeper behind it. With all three, nothing.",
+	},
 }

@@ -159,6 +159,7 @@ func TestLegalPaymentsRaiseNoAlarm(t *testing.T) {
 	for _, guarantee := range Payments {
 		view.Header.Exercises = append(view.Header.Exercises, guarantee.Name)
 	}
+	view.Header.Exercises = append(view.Header.Exercises, declines.Name)
 	judgement := Judge(view, All())
 	for _, result := range judgement.Results {
 		require.Empty(t, result.Anomalies, result.Name)
