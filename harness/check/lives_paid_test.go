@@ -120,9 +120,8 @@ func (w *world) fenced(p *purchase) {
 func (w *world) held(p *purchase, status, op, kind string) {
 	reserved := w.untilReserved(p)
 	w.commit("payments", "payment->postgres", []string{p.id}, p.pay("insert", PaymentAuthorized, PaymentAuthorize, "", "", 1)...)
-	ended := &signal{}
 	if kind != "" {
-		ended = w.paying(reserved, "update", kind, status, op, 2)
+		ended := w.paying(reserved, "update", kind, status, op, 2)
 		w.publish(ended)
 		w.confirmedBy(ended)
 		return
