@@ -42,14 +42,15 @@ func TestScenarios(t *testing.T) {
 	}
 }
 
-// fitting leaves out the scenarios that need three separate brokers where there are fewer, and says so.
+// fitting leaves out the scenarios that need three separate brokers where there are fewer, and those that need parts
+// which the design does not have, and says so.
 func fitting(t *testing.T, scenarios []harness.Scenario) []harness.Scenario {
 	t.Helper()
 	on, err := harness.SharedRunner(t.Context())
 	require.NoError(t, err)
 	var fit []harness.Scenario
 	for _, scenario := range scenarios {
-		if scenario.Fits(on.Backend.Capabilities(), on.Brokers) {
+		if scenario.Fits(on.Backend.Capabilities(), on.Brokers) && len(scenario.Lacks()) == 0 {
 			fit = append(fit, scenario)
 			continue
 		}
