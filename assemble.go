@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/ordeal-chaos/ordeal/harness"
-	"github.com/ordeal-chaos/ordeal/harness/check"
 	"github.com/ordeal-chaos/ordeal/harness/stack"
 	"github.com/ordeal-chaos/ordeal/services"
 	"github.com/ordeal-chaos/ordeal/services/order"

@@ -68,6 +68,18 @@ func Catalogue(system func(...Option) harness.System) []harness.Scenario {
 			Exposes:   []string{"cas-transition"},
 		},
 		{
+			Name:   "stale-sweeper",
+			About:  "Stock answers again just as orders expire, and the order service's database is slow: the sweeper decides on what it read a while ago, and must not undo a confirmation.",
+			System: system(),
+			Needs:  []string{services.Choreography, hasSweeper},
+			Faults: harness.Schedule{
+				harness.During(300*time.Millisecond, orderTTL+300*time.Millisecond, faults.Stall("stock->kafka-*")),
+				harness.During(orderTTL, 2*s, faults.Latency("order->postgres", 40*time.Millisecond, 0)),
+			},
+			Exercises: []string{"no-leaked-reservation", "compensation-bounded"},
+			Exposes:   []string{"cas-transition"},
+		},
+		{
 			Name:      "row-lock",
 			About:     "A forgotten transaction holds a stock row: orders for that SKU are dead-lettered, and the sweeper must end them.",
 			System:    system(),

@@ -132,7 +132,11 @@ var EveryRun = []string{
 	"effects-at-most-once", "no-phantom-event", "no-lost-event", "consumed-records-handled", "acknowledged-is-durable",
 	"acknowledged-records-survive", "per-key-order", "converges", "answers-hold", "events-match-rows", "log-sound",
 	"published-after-commit", "serves-again", "services-stay-up", "effects-with-inbox", "offset-after-effects",
+	"payments-match-orders", "charged-once",
 }
+
+// Price is what one unit of any product costs in a [Checkout].
+const Price = 100
 
 // Checkout is the workload: clients that place orders, some cancelled, and, if asked, reserve stock
 // over REST. It starts before the faults and goes on until they are healed.

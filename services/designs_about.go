@@ -126,4 +126,9 @@ var published = map[string]publication{
 		source:  "Redis: Lua scripts run atomically; dtm's flash-sale example, deduction of stock in Redis",
 		expects: "Holds under contention; aborts and crashes between Redis and the database part the two unless every take is written down and reconciled.",
 	},
+	"choreography": {
+		about:   "Order, stock and payment react to each other's events: stock that is reserved is paid for, what is paid is confirmed, and a cancellation gives both back.",
+		source:  "The saga pattern by choreography (C. Richardson, microservices.io)",
+		expects: "Nobody owns the outcome: aborts and reordering leak stock or money unless each edge has an outbox, an inbox and a sweeper behind it. With all three, nothing.",
+	},
 }

@@ -43,6 +43,12 @@ const (
 	DuplicateReservation  = "duplicate-reservation"
 	DuplicateRecord       = "duplicate-record"
 	AbortedRead           = "aborted-read"
+	UnpaidOrder           = "unpaid-order"
+	MissingRefund         = "missing-refund"
+	WrongAmount           = "wrong-amount"
+	DoubleCharge          = "double-charge"
+	RefundWithoutCapture  = "refund-without-capture"
+	StuckPayment          = "stuck-payment"
 )
 
 // Kind describes one anomaly name.
@@ -63,9 +69,9 @@ var Kinds = []Kind{
 	{StaleCache, "At rest the cache counted other stock than the committed row.", true},
 	{MissingDeduction, "A confirmed order line was never sold in the ledger.", true},
 	{WrongQuantity, "A confirmed order line was sold in another quantity or SKU.", false},
-	{LedgerRewritten, "An entry of the append-only ledger was changed or deleted.", false},
-	{TerminalOverwritten, "An order or a reservation that had ended changed its status.", false},
-	{IllegalTransition, "An order or a reservation changed in a way that its state machine forbids.", false},
+	{LedgerRewritten, "An entry of an append-only ledger was changed or deleted.", false},
+	{TerminalOverwritten, "An order, a reservation or a payment that had ended changed its status.", false},
+	{IllegalTransition, "An order, a reservation or a payment changed in a way that its state machine forbids.", false},
 	{StuckOrder, "An order was still pending when nothing moved any more.", true},
 	{NotRecovered, "A fresh order was not acknowledged after every fault was healed.", false},
 	{LeakedReservation, "A cancelled or nonexistent order kept stock.", true},
@@ -97,6 +103,12 @@ var Kinds = []Kind{
 	{DuplicateRecord, "An idempotent producer's event is in its topic twice.", false},
 	{AbortedRead, "A consumer acted on a record whose transaction was aborted.", true},
 	{OverCompensation, "More was released than reserved, or another quantity.", true},
+	{UnpaidOrder, "A confirmed order was never charged, or its payment was given back.", true},
+	{MissingRefund, "A cancelled or nonexistent order was charged, and never refunded.", true},
+	{WrongAmount, "Another amount was captured than the order costs, or refunded than was captured.", false},
+	{DoubleCharge, "An order was charged or refunded twice.", false},
+	{RefundWithoutCapture, "An order was refunded that had not been charged.", true},
+	{StuckPayment, "An amount was still held when nothing moved any more.", true},
 }
 
 // restsOnAbsence is derived from Kinds once; it is never written again.

@@ -33,6 +33,7 @@ func NewBuilder() *Builder {
 			orders:       make(map[string]*Order),
 			skus:         make(map[string]*SKU),
 			reservations: make(map[string]*Reservation),
+			payments:     make(map[string]*Payment),
 			events:       make(map[string]*Event),
 			partitions:   make(map[partitionKey]*Partition),
 		},
@@ -187,6 +188,7 @@ func (v *View) joinEvents() {
 			event.Order = reservation.Order
 		}
 	}
+	v.joinPayments()
 	for _, op := range v.Ops {
 		if op.Order != "" {
 			order := v.order(op.Order)

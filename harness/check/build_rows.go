@@ -61,6 +61,10 @@ func (b *Builder) row(mark Mark, row *history.Row) error {
 	case "reservation_lines":
 		reservation := b.view.reservation(c.text("reservation_id"))
 		reservation.Lines = b.line(reservation.Lines, c, deleted)
+	case "payments":
+		b.paymentRow(c, deleted)
+	case "payment_ledger":
+		b.paymentEntry(c, row.Action, row.Before)
 	case "inbox":
 		if !deleted { // a purge of old rows undoes nothing
 			transaction.handles(b.inboxRow(row.Database, c))

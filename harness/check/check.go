@@ -82,6 +82,9 @@ func (j Judgement) Result(name string) (Result, bool) {
 	return Result{}, false
 }
 
+// Payments are the guarantees of a payment service, where orders are paid for, besides [OrderAndStock].
+var Payments = []Guarantee{paymentsMatchOrders, chargedOnce}
+
 // OrderAndStock are the guarantees of the order and stock services, without payment.
 var OrderAndStock = []Guarantee{
 	stockNeverNegative,
@@ -120,4 +123,4 @@ var Optional = []Guarantee{
 }
 
 // All returns every guarantee there is. No system promises all of them.
-func All() []Guarantee { return slices.Concat(OrderAndStock, Optional) }
+func All() []Guarantee { return slices.Concat(OrderAndStock, Payments, Optional) }

@@ -4,7 +4,7 @@ import "fmt"
 
 var converges = Guarantee{
 	ID: "I15", Name: "converges",
-	Statement: "At rest, no record waits for a consumer, no outbox row for its relay, and no reservation for its end.",
+	Statement: "At rest, no record waits for a consumer, no outbox row for its relay, and no reservation or held payment for its end.",
 	Check:     checkConverges,
 }
 
@@ -68,8 +68,8 @@ func (v *View) unpublished(f *Finding) (found []Anomaly) {
 	return found
 }
 
-// unresolved finds reservations still open: an order's must follow the order, and rest lasts longer
-// than any time to live.
+// unresolved finds reservations still open, and payments still held: an order's must follow the order, and rest
+// lasts longer than any time to live.
 func (v *View) unresolved(f *Finding) (found []Anomaly) {
 	for _, reservation := range v.Reservations {
 		f.Examined++
@@ -84,6 +84,18 @@ func (v *View) unresolved(f *Finding) (found []Anomaly) {
 		found = append(found, Anomaly{
 			Name: StuckReservation, Subject: "reservation " + reservation.ID,
 			Detail: fmt.Sprintf("%s since LSN %d; %s; %s", last.Status, last.LSN, owner, v.standstill()),
+			Events: []int64{last.Seq},
+		})
+	}
+	for _, payment := range v.Payments {
+		f.Examined++
+		if payment.Status() != PaymentAuthorized {
+			continue
+		}
+		last := payment.Last()
+		found = append(found, Anomaly{
+			Name: StuckPayment, Subject: "order " + payment.Order,
+			Detail: fmt.Sprintf("its payment %s is held since LSN %d, neither captured nor voided; %s", payment.ID, last.LSN, v.standstill()),
 			Events: []int64{last.Seq},
 		})
 	}

@@ -9,15 +9,17 @@ import (
 )
 
 // Evidence are the conditions (I19) without which a run proves nothing. They are judged like guarantees,
-// but where one does not hold the verdict is unknown, never a failure. The last two are judged only
+// but where one does not hold the verdict is unknown, never a failure. The last three are judged only
 // where the scenario declares that it exercises them.
 var Evidence = []Guarantee{
 	carriedOut, noBypass, completeObservation, faultsBit, workAcknowledged, baselineAcknowledged,
-	contention, duplicates,
+	contention, duplicates, declines,
 }
 
 // onDemand says whether a condition is one of those that only some scenarios meet.
-func (g Guarantee) onDemand() bool { return g.Name == contention.Name || g.Name == duplicates.Name }
+func (g Guarantee) onDemand() bool {
+	return g.Name == contention.Name || g.Name == duplicates.Name || g.Name == declines.Name
+}
 
 var noBypass = Guarantee{
 	ID: "I19", Name: "no-bypass",
@@ -182,6 +184,22 @@ var duplicates = Guarantee{
 		}
 		if f.Examined == 0 {
 			f.Unknown = "no event is in the log twice"
+		}
+		return f
+	},
+}
+
+var declines = Guarantee{
+	ID: "I19", Name: "declines",
+	Statement: "At least one payment was declined.",
+	Check: func(v *View) (f Finding) {
+		for _, payment := range v.Payments {
+			if payment.Status() == PaymentDeclined {
+				f.Examined++
+			}
+		}
+		if f.Examined == 0 {
+			f.Unknown = "no payment was declined"
 		}
 		return f
 	},

@@ -16,12 +16,16 @@ func build(t *testing.T, events []history.Event) *View {
 		event.Seq = int64(i + 1)
 		require.NoError(t, builder.Add(event))
 	}
-	return builder.View()
+	view := builder.View()
+	if len(view.Payments) > 0 {
+		view.Header.Services = paidServices
+	}
+	return view
 }
 
 func judge(t *testing.T, events []history.Event) Judgement {
 	t.Helper()
-	return Judge(build(t, events), OrderAndStock)
+	return Judge(build(t, events), standard())
 }
 
 // names are the anomalies found, each once, sorted.

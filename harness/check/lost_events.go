@@ -4,7 +4,7 @@ import "fmt"
 
 var noLostEvent = Guarantee{
 	ID: "I9", Name: "no-lost-event",
-	Statement: "Every committed order version, reservation made for an order, and outbox row is announced by a record.",
+	Statement: "Every committed order version, reservation made for an order, payment that moved or was declined, and outbox row is announced by a record.",
 	Check:     checkLostEvents,
 }
 
@@ -43,6 +43,15 @@ func lostEvents(v *View, excused func(*Order, OrderVersion) bool) (f Finding) {
 		first := reservation.Versions[0]
 		search.require("order "+reservation.Order, reservation.EventID, firstVisible(v.event(reservation.EventID)) != nil,
 			fmt.Sprintf("reservation %s (%s) for order %s", reservation.ID, first.Status, reservation.Order), first.Stamp)
+	}
+	for _, payment := range v.Payments {
+		for i, version := range payment.Versions {
+			if !version.owes() || i > 0 && payment.Versions[i-1].Version == version.Version && payment.Versions[i-1].EventID == version.EventID {
+				continue
+			}
+			search.require("order "+payment.Order, version.EventID, v.paymentAnnounced(payment, version),
+				fmt.Sprintf("payment %s (%s) of order %s", payment.ID, version.Status, payment.Order), version.Stamp)
+		}
 	}
 	for _, row := range v.Outbox {
 		// Dead letters in the outbox are judged with the dead letters, and of retries what becomes of them.
@@ -122,6 +131,19 @@ func (v *View) announced(order *Order, version OrderVersion) bool {
 	}
 	for _, event := range order.Events {
 		if event.Version == version.Version && firstVisible(event) != nil && firstVisible(event).Topic == orderTopic {
+			return true
+		}
+	}
+	return false
+}
+
+func (v *View) paymentAnnounced(payment *Payment, version PaymentVersion) bool {
+	if version.EventID != "" {
+		return firstVisible(v.event(version.EventID)) != nil
+	}
+	for _, event := range v.order(payment.Order).Events {
+		record := firstVisible(event)
+		if record != nil && record.Topic == paymentTopic && event.Version == version.Version {
 			return true
 		}
 	}

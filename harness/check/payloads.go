@@ -33,11 +33,7 @@ func checkPayloads(v *View) (f Finding) {
 // mismatch compares one record with the rows, and returns the row that says otherwise.
 func (v *View) mismatch(event *Event, record *Record) (text string, row int64) {
 	announced := event.Announces
-	if announced.Order != nil {
-		row = announced.Version.Seq
-	} else {
-		row = announced.Reservation.Last().Seq
-	}
+	row = announced.seq()
 	payload := record.Payload
 	if payload == nil {
 		return record.Broken, row
@@ -45,8 +41,11 @@ func (v *View) mismatch(event *Event, record *Record) (text string, row int64) {
 	if text := selfMismatch(event, record); text != "" {
 		return text, row
 	}
-	if announced.Order != nil {
+	switch {
+	case announced.Order != nil:
 		return orderMismatch(announced, payload), row
+	case announced.Payment != nil:
+		return paymentMismatch(announced, payload), row
 	}
 	return v.reservationMismatch(announced.Reservation, payload), row
 }
@@ -69,6 +68,7 @@ func selfMismatch(event *Event, record *Record) string {
 var announcedStatus = map[string]string{
 	"OrderPlaced": Pending, "OrderConfirmed": Confirmed, "OrderCancelled": Cancelled,
 	"StockReserved": ReservationReserved, "StockRejected": ReservationRejected,
+	"PaymentCaptured": PaymentCaptured, "PaymentDeclined": PaymentDeclined, "PaymentRefunded": PaymentRefunded,
 }
 
 func orderMismatch(announced *Announcement, payload *Payload) string {
@@ -86,6 +86,19 @@ func orderMismatch(announced *Announcement, payload *Payload) string {
 	return ""
 }
 
+func paymentMismatch(announced *Announcement, payload *Payload) string {
+	payment, version := announced.Payment, announced.Paid
+	switch {
+	case payload.OrderID != payment.Order:
+		return fmt.Sprintf("its payload is of order %s, the payment of order %s", payload.OrderID, payment.Order)
+	case payload.Version != version.Version || announcedStatus[payload.Type] != version.Status:
+		return fmt.Sprintf("it says %s version %d, the payment is %v", payload.Type, payload.Version, version)
+	case payload.PaymentAmt != nil && *payload.PaymentAmt != version.Amount:
+		return fmt.Sprintf("its payment is %d, the row's %d", *payload.PaymentAmt, version.Amount)
+	}
+	return ""
+}
+
 func (v *View) reservationMismatch(reservation *Reservation, payload *Payload) string {
 	if payload.OrderID != reservation.Order {
 		return fmt.Sprintf("its payload is of order %s, the reservation of order %s", payload.OrderID, reservation.Order)
@@ -93,6 +106,9 @@ func (v *View) reservationMismatch(reservation *Reservation, payload *Payload) s
 	first := reservation.Versions[0]
 	if announcedStatus[payload.Type] != first.Status {
 		return fmt.Sprintf("it says %s, the reservation was made as %s", payload.Type, first.Status)
+	}
+	if order := v.orders[reservation.Order]; payload.PaymentAmt != nil && order != nil && order.HasPayment && *payload.PaymentAmt != order.Payment {
+		return fmt.Sprintf("its payment is %d, the order's %d", *payload.PaymentAmt, order.Payment)
 	}
 	if len(payload.Lines) == 0 {
 		return ""

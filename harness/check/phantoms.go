@@ -69,6 +69,16 @@ func (v *View) announces(event *Event, record *Record) bool {
 		}
 		return false
 	}
+	if record.Topic == paymentTopic {
+		for _, payment := range order.Payments {
+			for _, version := range payment.Versions {
+				if version.EventID == "" && version.owes() && version.Version == payload.Version {
+					return true
+				}
+			}
+		}
+		return false
+	}
 	for _, version := range order.Versions {
 		if version.EventID == "" && version.Version == payload.Version && !version.Deleted {
 			return true

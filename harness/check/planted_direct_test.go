@@ -73,7 +73,7 @@ func promised(anomaly string) []Guarantee {
 	case StaleCache:
 		return append(slices.Clone(OrderAndStock), CacheAgrees)
 	default:
-		return OrderAndStock
+		return standard()
 	}
 }
 

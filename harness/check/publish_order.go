@@ -14,13 +14,16 @@ var publishedAfterCommit = Guarantee{
 // service's links only: consumers carry the same event id in the commits that insert it into their
 // inbox, and in the produces of its dead letter.
 func (v *View) announcedBy() map[symbol]string {
-	byTable := map[bool]string{true: v.producer(orderTopic), false: v.producer(stockTopic)}
+	byTopic := make(map[string]string)
+	for _, topic := range []string{orderTopic, stockTopic, paymentTopic} {
+		byTopic[topic] = v.producer(topic)
+	}
 	services := make(map[symbol]string)
 	for _, event := range v.Events {
 		if event.Announces == nil {
 			continue
 		}
-		if service := byTable[event.Announces.Order != nil]; service != "" {
+		if service := byTopic[event.Announces.topic()]; service != "" {
 			services[v.symbols.known(event.ID)] = service
 		}
 	}
@@ -79,8 +82,8 @@ func (c *commit) sent() Mark {
 func (v *View) tooEarly(token symbol, p *produce, c *commit) Anomaly {
 	event := v.events[v.symbols.name(token)]
 	events := []int64{p.reached.Seq, c.sent().Seq, c.answered.Seq}
-	if order := event.Announces.Order; order != nil {
-		events = append(events, event.Announces.Version.Seq)
+	if event.Announces.Reservation == nil {
+		events = append(events, event.Announces.seq())
 	}
 	return Anomaly{
 		Name: PublishedBeforeCommit, Subject: "event " + event.ID,

@@ -95,8 +95,8 @@ func (s *survivors) lost(a *ack, event *Event) {
 		anomaly.Subject = event.subject()
 		anomaly.Detail = fmt.Sprintf("the broker acknowledged event %s in a batch at %v to %s, but no record of %s has it at the end",
 			event.ID, a.at, s.view.symbols.name(a.link), a.at.Topic)
-		if made := event.Announces; made != nil && made.Order != nil {
-			anomaly.Events = append(anomaly.Events, made.Version.Seq)
+		if made := event.Announces; made != nil && made.Reservation == nil {
+			anomaly.Events = append(anomaly.Events, made.seq())
 		}
 	}
 	if !s.atRest && a.Seq > s.drain {
@@ -125,7 +125,7 @@ func (v *View) belongs(event *Event, topic string) bool {
 		}
 	}
 	made := event.Announces
-	return made != nil && (made.Order != nil && topic == orderTopic || made.Reservation != nil && topic == stockTopic)
+	return made != nil && made.topic() == topic
 }
 
 // inTopic says whether the topic has a record of the event that no harness wrote. One of an aborted transaction

@@ -178,6 +178,18 @@ func (t *teller) rows() {
 			return fmt.Sprintf("ledger %s %d of %s%s%s, LSN %d", entry.Op, entry.Qty, entry.SKU, owner, because(entry), entry.LSN)
 		})
 	}
+	for _, payment := range t.view.Payments {
+		belongs := t.orders[payment.Order]
+		for _, version := range payment.Versions {
+			t.tell(version.Mark, belongs, named("payments"), said("payment of order %s committed as %v (LSN %d)", payment.Order, version, version.LSN))
+		}
+		for _, entry := range payment.Entries {
+			t.tell(entry.Mark, belongs, named("payments"), said("ledger %s %d for order %s%s, LSN %d", entry.Op, entry.Amount, payment.Order, causedBy(entry), entry.LSN))
+		}
+		for _, rewrite := range payment.Rewrites {
+			t.tell(rewrite.Mark, belongs, named("payments"), said("payment ledger entry %s: %s (LSN %d)", rewrite.EntryID, rewrite.Action, rewrite.LSN))
+		}
+	}
 	for _, reservation := range t.view.Reservations {
 		belongs := t.others[reservation.ID] || t.orders[reservation.Order]
 		for _, version := range reservation.Versions {

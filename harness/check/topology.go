@@ -9,8 +9,9 @@ import (
 
 // Topics of the reference system.
 const (
-	orderTopic = "order-events"
-	stockTopic = "stock-events"
+	orderTopic   = "order-events"
+	stockTopic   = "stock-events"
+	paymentTopic = "payment-events"
 )
 
 // reference is what a header that names no services means.

@@ -4,7 +4,7 @@ import "fmt"
 
 var legalTransitions = Guarantee{
 	ID: "I4", Name: "legal-transitions",
-	Statement: "An order starts pending and a reservation reserved or rejected; each ends once, and then never changes.",
+	Statement: "An order starts pending, a reservation reserved or rejected, a payment anything but refunded; each ends once, and then never changes.",
 	Check:     checkLegalTransitions,
 }
 
@@ -35,6 +35,10 @@ func checkLegalTransitions(v *View) (f Finding) {
 	for _, reservation := range v.Reservations {
 		f.Examined += len(reservation.Versions)
 		f.Anomalies = append(f.Anomalies, reservationTransitions(reservation)...)
+	}
+	for _, payment := range v.Payments {
+		f.Examined += len(payment.Versions)
+		f.Anomalies = append(f.Anomalies, paymentTransitions(payment)...)
 	}
 	return f
 }

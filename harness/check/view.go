@@ -15,7 +15,8 @@ type View struct {
 	Orders       []*Order  // every order id that rows, records or answers name, by first sight
 	SKUs         []*SKU
 	Reservations []*Reservation
-	Entries      []*Entry // the ledger, in commit order
+	Entries      []*Entry   // the stock ledger, in commit order
+	Payments     []*Payment // by first sight
 	Inbox        []*InboxRow
 	Outbox       []*OutboxRow
 	Events       []*Event     // every event id that rows or records name, by first sight
@@ -37,6 +38,7 @@ type View struct {
 	orders       map[string]*Order
 	skus         map[string]*SKU
 	reservations map[string]*Reservation
+	payments     map[string]*Payment
 	events       map[string]*Event
 	partitions   map[partitionKey]*Partition
 	disorder     []string // what makes the record itself doubtful
@@ -79,12 +81,13 @@ type Order struct {
 	ID           string
 	Key          string   // idempotency key of its row
 	Keys         []KeyRow // its rows in idempotency_keys
-	Payment      int64
+	Payment      int64    // what it costs
 	HasPayment   bool
 	Versions     []OrderVersion // committed, in commit order
 	Lines        []OrderLine
 	Entries      []*Entry // its ledger entries, in commit order
 	Reservations []*Reservation
+	Payments     []*Payment // more than one is a bug
 	Ops          []*Op
 	Events       []*Event // that announce it, or that records say are of it
 }
@@ -264,6 +267,32 @@ type Announcement struct {
 	Order       *Order // of an order row
 	Version     OrderVersion
 	Reservation *Reservation // of a reservation row
+	Payment     *Payment     // of a payment row
+	Paid        PaymentVersion
+}
+
+// topic is where the event belongs.
+func (a *Announcement) topic() string {
+	switch {
+	case a.Order != nil:
+		return orderTopic
+	case a.Payment != nil:
+		return paymentTopic
+	default:
+		return stockTopic
+	}
+}
+
+// seq names the row version in the history.
+func (a *Announcement) seq() int64 {
+	switch {
+	case a.Order != nil:
+		return a.Version.Seq
+	case a.Payment != nil:
+		return a.Paid.Seq
+	default:
+		return a.Reservation.Last().Seq
+	}
 }
 
 // Partition is the log of one partition, by offset.

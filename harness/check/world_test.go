@@ -25,6 +25,7 @@ type world struct {
 	offsets    map[string]int64 // next offset of each partition
 	partitions int
 	elsewhere  int32 // added to the partition of every record
+	paid       bool  // there is a payment service
 }
 
 // purchase is one order with the ids that its life will need.
@@ -224,10 +225,7 @@ func (w *world) publish(s *signal) {
 }
 
 func (s *signal) service() string {
-	if s.database == "orders" {
-		return "order"
-	}
-	return "stock"
+	return map[string]string{"orders": "order", "stock": "stock", "payments": "payment"}[s.database]
 }
 
 // produce puts the record into the log, through the link of its service.
@@ -340,15 +338,16 @@ func (w *world) settle(decided *signal, op string) {
 	w.commit("stock", "stock->postgres", []string{decided.id, p.id}, rows...)
 }
 
+var databaseOf = map[string]string{"order": "orders", "stock": "stock", "payment": "payments"}
+
 // ignore is a consumer that has nothing to do.
 func (w *world) ignore(group string, s *signal) {
-	database := map[string]string{"order": "orders", "stock": "stock"}[group]
-	w.commit(database, group+"->postgres", []string{s.id}, receipt(group, s, Ignored))
+	w.commit(databaseOf[group], group+"->postgres", []string{s.id}, receipt(group, s, Ignored))
 }
 
 // giveUp is a consumer that dead-letters a record.
 func (w *world) giveUp(group string, s *signal) *signal {
-	database := map[string]string{"order": "orders", "stock": "stock"}[group]
+	database := databaseOf[group]
 	record := s.at
 	letter := &signal{
 		id: s.id, topic: deadLetterPrefix + record.Topic, order: s.order, outbox: w.next(),
@@ -391,17 +390,22 @@ func (w *world) finish() {
 	w.phase(history.Drain)
 	probe := func(p history.Probe) { w.emit(history.Event{Probe: &p}) }
 	probe(history.Probe{Name: history.ProbeQuiescent, OK: true, Detail: "quiescent", Numbers: map[string]int64{"idle_ms": 120, "deadline_ms": 20000, "starved": 0}})
-	for _, table := range []string{"orders.orders", "orders.outbox", "stock.stock", "stock.stock_ledger"} {
+	tables, taps := []string{"orders.orders", "orders.outbox", "stock.stock", "stock.stock_ledger"}, []string{"wal/orders", "wal/stock", "topics"}
+	groups := map[string][]string{orderTopic: {"stock"}, stockTopic: {"order"}, retryPrefix + orderTopic: {"stock"}}
+	if w.paid {
+		tables, taps = append(tables, "payments.payments", "payments.payment_ledger"), append(taps, "wal/payments")
+		groups = map[string][]string{orderTopic: {"stock", "payment"}, stockTopic: {"order", "payment"}, paymentTopic: {"order"}}
+	}
+	for _, table := range tables {
 		probe(history.Probe{Name: history.ProbeTable, Subject: table, OK: true})
 	}
-	for _, tap := range []string{"wal/orders", "wal/stock", "topics"} {
+	for _, tap := range taps {
 		probe(history.Probe{Name: history.ProbeTap, Subject: tap, OK: true})
 	}
 	for _, partition := range slices.Sorted(maps.Keys(w.offsets)) {
 		end := w.offsets[partition]
 		probe(history.Probe{Name: history.ProbeTopic, Subject: partition, OK: true, Numbers: map[string]int64{"high": end}})
-		group, consumed := map[string]string{orderTopic: "stock", stockTopic: "order", retryPrefix + orderTopic: "stock"}[partition[:strings.IndexByte(partition, '/')]]
-		if consumed {
+		for _, group := range groups[partition[:strings.IndexByte(partition, '/')]] {
 			probe(history.Probe{Name: history.ProbeGroup, Subject: group + "/" + partition, OK: true, Numbers: map[string]int64{"committed": end, "end": end}})
 		}
 	}
@@ -409,3 +413,6 @@ func (w *world) finish() {
 	probe(history.Probe{Name: history.ProbeOverlap, Subject: "sku-1", OK: true, Numbers: map[string]int64{"overlaps": 3}})
 	w.phase(history.End)
 }
+
+// standard are the guarantees that every world is judged by.
+func standard() []Guarantee { return slices.Concat(OrderAndStock, Payments) }
