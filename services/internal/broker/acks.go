@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"sync"
 	"time"
 
@@ -20,7 +21,7 @@ const (
 // Acks says when offsets are committed, as spring-kafka's ContainerProperties.AckMode does. A poll is what was
 // fetched of one partition and not handed over yet: at least one record and at most 100.
 type Acks struct {
-	Part     string        // of the services' acknowledgement axis; empty: ack-time
+	Part     string        // of the services' acknowledgement axis; empty: ack-time, every 20 ms
 	Count    int           // records, of ack-count and ack-count-time
 	Time     time.Duration // since the last commit, of ack-time and ack-count-time
 	Interval time.Duration // of auto-commit
@@ -37,7 +38,7 @@ func (a Acks) tick() time.Duration {
 	case services.AutoCommit:
 		return a.Interval
 	case services.AckTime, services.AckCountTime, "":
-		return a.Time
+		return cmp.Or(a.Time, commitRetry)
 	default:
 		return commitRetry
 	}

@@ -33,7 +33,7 @@ type ConsumerConfig struct {
 	Group          string
 	Topics         []string
 	SessionTimeout time.Duration // also the rebalance timeout
-	Acks           Acks          // the zero value commits all the time
+	Acks           Acks
 	Guards         *guard.Set
 	// Handle does what a record asks for. It returns nil when the record is done with, and an error only when
 	// ctx ended first, because the partition was taken away or the program stops: then it should return within half
@@ -117,7 +117,7 @@ func (c *Consumer) serve(generation *kafka.Generation) {
 		}
 	}
 	generation.Start(func(ctx context.Context) {
-		ticker := time.NewTicker(max(c.cfg.Acks.tick(), time.Millisecond))
+		ticker := time.NewTicker(c.cfg.Acks.tick())
 		defer ticker.Stop()
 		for ctx.Err() == nil {
 			select {
