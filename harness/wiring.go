@@ -95,6 +95,7 @@ func (x *experiment) wire(ctx context.Context) error {
 		x.nodes[broker.Name()] = broker
 	}
 	ports := map[string]*stack.Port{}
+	x.ports = ports
 	for _, service := range x.scenario.System.Services {
 		for _, replica := range service.replicas() {
 			port, err := x.stack.ReservePort(replica)

@@ -81,7 +81,7 @@ itself failed, 130 interrupted.`,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	command.Version = version(debug.ReadBuildInfo())
-	command.AddCommand(runCommand(), listCommand(), checkCommand(), doctorCommand())
+	command.AddCommand(runCommand(), listCommand(), checkCommand(), doctorCommand(), matrixCommand())
 	explainUsage(command)
 	return command
 }

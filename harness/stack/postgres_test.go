@@ -155,7 +155,7 @@ func TestSeparatePostgresCrashesAlone(t *testing.T) {
 
 func TestNewSaysWhatIsWrongWithASchema(t *testing.T) {
 	b := newBackend(t)
-	_, err := b.New(t.Context(), Options{Dir: t.TempDir(), Databases: []Database{{"orders", `CREATE TABEL x()`}}})
+	_, err := b.New(t.Context(), Options{Dir: t.TempDir(), Databases: []Database{{Name: "orders", Schema: `CREATE TABEL x()`}}})
 	assert.ErrorContains(t, err, "create database orders: apply schema")
 	assert.ErrorContains(t, err, "TABEL")
 	left, globErr := filepath.Glob(filepath.Join(b.cache, "*.part"))
