@@ -12,7 +12,7 @@ import (
 	"github.com/ordeal-chaos/ordeal/services"
 )
 
-// AllScenarios, among the scenarios of a [NewGrid], stands for every scenario that the brokers allow.
+// AllScenarios stands, among the scenarios of a [NewGrid], for every scenario that the brokers allow.
 const AllScenarios = "all"
 
 // Telling lists the scenarios that tell designs apart, one or two for each kind of fault by which the literature

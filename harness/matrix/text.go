@@ -53,9 +53,9 @@ func (m Matrix) headline() string {
 			count[cell.Kind]++
 		}
 	}
-	text := fmt.Sprintf("%s × %s, %s each, seed %d, %s: %s hold, %d break, %d unknown, %d n/a; %s from what is expected (%s)",
+	text := fmt.Sprintf("%s × %s, %s each, seed %d, %s; of the cells %d hold, %d break, %d are unknown, %d n/a; %s from what is expected (%s)",
 		counted(len(m.Designs), "design"), counted(len(m.Scenarios), "scenario"), counted(m.Repeat, "run"), m.Seed, m.Backend,
-		counted(count[Holds], "cell"), count[Breaks], count[Unknown], count[NotApplicable], counted(m.Differences, "difference"), differs)
+		count[Holds], count[Breaks], count[Unknown], count[NotApplicable], counted(m.Differences, "difference"), differs)
 	if m.Ran < m.Planned {
 		text += fmt.Sprintf("; %d of %s were made: ordeal matrix --resume goes on", m.Ran, counted(m.Planned, "run"))
 	}
@@ -136,13 +136,11 @@ func table(head []string, rows [][]string, paint func(row, column int, text stri
 	w := widths(head, rows)
 	var out strings.Builder
 	for n, row := range append([][]string{head}, rows...) {
+		var line strings.Builder
 		for i, cell := range row {
-			out.WriteString(paint(n-1, i, cell))
-			if i < len(row)-1 {
-				out.WriteString(strings.Repeat(" ", w[i]-runewidth.StringWidth(cell)+2))
-			}
+			line.WriteString(paint(n-1, i, cell) + strings.Repeat(" ", w[i]-runewidth.StringWidth(cell)+2))
 		}
-		out.WriteString("\n")
+		out.WriteString(strings.TrimRight(line.String(), " ") + "\n")
 	}
 	return out.String()
 }
@@ -165,17 +163,17 @@ func (m Matrix) writeBroken(out *strings.Builder, style Style) {
 func (r Row) findings(style Style) []string {
 	var lines []string
 	for _, cell := range r.Cells {
-		switch {
-		case cell.Kind == Breaks:
+		switch cell.Kind {
+		case Breaks:
 			lines = append(lines, fmt.Sprintf("%s %s: %s", style.paint(Breaks, marks[Breaks]), cell.Scenario, list(cell.Anomalies)))
-		case cell.Kind == Unknown:
+		case Unknown:
 			lines = append(lines, fmt.Sprintf("%s %s: %s", style.paint(Unknown, marks[Unknown]), cell.Scenario, strings.Join(cell.Why, "; ")))
 		}
 	}
 	if len(r.Never) > 0 {
 		lines = append(lines, fmt.Sprintf("%s expected, and never seen: %s", differs, strings.Join(r.Never, ", ")))
 	}
-	if r.Differences() > 0 && r.Expects != "" {
+	if r.Expects != "" {
 		lines = append(lines, "expected: "+r.Expects)
 	}
 	if len(r.Broken) > 0 {
