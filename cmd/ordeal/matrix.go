@@ -216,6 +216,9 @@ func (flags matrixFlags) book(grid ordeal.Grid, backend string, versions map[str
 		Seed: flags.seed, Repeat: flags.repeat, Backend: backend, Versions: versions,
 		Designs: grid.Designs, Scenarios: grid.Scenarios, Absent: grid.Absent,
 	}
+	if flags.repeat == 0 {
+		settings.Scenarios, settings.Absent = []matrix.Scenario{}, []matrix.Absence{}
+	}
 	if !flags.noPrice {
 		plan := price.Plan{}.WithDefaults()
 		settings.Price = &plan

@@ -192,17 +192,17 @@ func recorded(job matrix.Job, result harness.Result) matrix.Run {
 		Verdict: result.Verdict, Anomalies: []string{}, Held: []string{}, Broken: []string{}, Unclear: []string{},
 		Seconds: result.Seconds, Command: result.Repeat,
 	}
-	if result.Verdict == check.Fail {
-		run.Anomalies = result.Anomalies()
-	}
-	if result.Verdict == check.Unknown {
-		run.Reason = strings.Join(result.Judgement.Reasons, "; ")
-		if result.Error != nil {
-			run.Reason = firstLine(result.Error.Error())
-		}
-	}
-	if result.Error != nil && result.Verdict == check.Pass {
+	switch {
+	case errors.Is(result.Error, harness.ErrService):
+		// Its exit is in the history, but says nothing about what the design guarantees once it runs.
 		run.Verdict, run.Reason = check.Unknown, firstLine(result.Error.Error())
+		return run
+	case result.Verdict == check.Fail:
+		run.Anomalies = result.Anomalies()
+	case result.Error != nil:
+		run.Verdict, run.Reason = check.Unknown, firstLine(result.Error.Error())
+	case result.Verdict == check.Unknown:
+		run.Reason = strings.Join(result.Judgement.Reasons, "; ")
 	}
 	for _, guarantee := range result.Judgement.Results {
 		switch {
@@ -228,5 +228,5 @@ func remaining(elapsed time.Duration, done, total int) string {
 		return ""
 	}
 	rest := elapsed / time.Duration(done) * time.Duration(total-done)
-	return fmt.Sprintf(", about %s left", rest.Round(10*time.Second))
+	return fmt.Sprintf(", about %s left", max(rest.Round(time.Second), time.Second))
 }

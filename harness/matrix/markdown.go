@@ -11,7 +11,7 @@ import (
 func WriteMarkdown(w io.Writer, m Matrix) error {
 	var out strings.Builder
 	fmt.Fprintf(&out, "# Designs and scenarios\n\n%s.\n", m.headline())
-	if m.Repeat > 0 && len(m.Scenarios) > 0 {
+	if len(m.Scenarios) > 0 {
 		m.markdownCells(&out)
 		m.markdownBroken(&out)
 		m.markdownGuarantees(&out)

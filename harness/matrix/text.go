@@ -47,6 +47,9 @@ func WriteText(w io.Writer, m Matrix, style Style) error {
 
 // headline is the end of the text in a line.
 func (m Matrix) headline() string {
+	if len(m.Scenarios) == 0 {
+		return fmt.Sprintf("prices of %s, %s", counted(len(m.Designs), "design"), m.Backend)
+	}
 	count := map[Kind]int{}
 	for _, row := range m.Rows {
 		for _, cell := range row.Cells {
@@ -81,7 +84,7 @@ func (m Matrix) symbol(cell Cell) string {
 
 // writeCells writes the table: under the scenarios' names where the terminal is wide enough, else under their codes.
 func (m Matrix) writeCells(out *strings.Builder, style Style) {
-	if len(m.Scenarios) == 0 || m.Repeat == 0 {
+	if len(m.Scenarios) == 0 {
 		return
 	}
 	names, codes := []string{"DESIGN"}, []string{"DESIGN"}

@@ -36,6 +36,13 @@ func newClient(url string, skus int) *client {
 
 func (c *client) close() { c.http.CloseIdleConnections() }
 
+// placed is the number of orders answered with success.
+func (c *client) placed() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.sent)
+}
+
 type line struct {
 	ProductID string `json:"productId"`
 	Qty       int    `json:"qty"`

@@ -31,8 +31,14 @@ type Target struct {
 // Query counts something in one database.
 type Query struct{ What, Database, Count string }
 
-// settleTimeout is how long work may go on after the load, however it changes.
-const settleTimeout = time.Minute
+const (
+	// loadTimeout bounds the load: a design that cannot bear it has no price.
+	loadTimeout = 3 * time.Minute
+	// settleTimeout is how long work may go on after the load, however it changes.
+	settleTimeout = time.Minute
+	// leaveTimeout is how long connections of services that were stopped may take to go.
+	leaveTimeout = 30 * time.Second
+)
 
 // Meter measures one phase. Make it with [Begin] before the services start.
 type Meter struct {
@@ -60,14 +66,16 @@ func (m *Meter) Measure(ctx context.Context, url string, load Load, stop func(co
 	c := newClient(url, load.SKUs)
 	defer c.close()
 	warm := func(ctx context.Context) error { _, err := m.settle(ctx); return err }
-	if err := c.run(ctx, load, warm); err != nil {
-		return Phase{}, fmt.Errorf("put load on: %w", err)
+	bounded, cancel := context.WithTimeout(ctx, loadTimeout)
+	defer cancel()
+	if err := c.run(bounded, load, warm); err != nil {
+		return Phase{}, fmt.Errorf("put load on, %d of %d orders placed: %w", c.placed(), load.Warmup+load.Orders, err)
 	}
 	open, err := m.settle(ctx)
 	if err != nil {
 		return Phase{}, fmt.Errorf("wait for the end of all work: %w", err)
 	}
-	phase := Phase{Placed: len(c.sent), Refused: int(c.refused.Load()), Open: open}
+	phase := Phase{Placed: c.placed(), Refused: int(c.refused.Load()), Open: open}
 	skew, err := m.skew(ctx)
 	if err != nil {
 		return phase, err
@@ -113,7 +121,7 @@ func (m *Meter) read(ctx context.Context) (reading, error) {
 		return r, err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	err = await(ctx, 10*time.Second, func() (string, error) {
+	err = await(ctx, leaveTimeout, func() (string, error) {
 		var open int
 		err := conn.QueryRow(ctx, `SELECT count(*) FROM pg_stat_activity WHERE datname = ANY($1)`, m.target.Databases).Scan(&open)
 		return counted(open, "connections to the services' databases"), err
