@@ -103,7 +103,7 @@ func (m Matrix) markdownPrices(out *strings.Builder) {
 	plan := m.Price.WithDefaults()
 	fmt.Fprintf(out, "\n## Price\n\nWithout faults, links and taps, alone on the machine, default replica identity. Orders/s: confirmed, with %d clients "+
 		"that never rest. The other figures: at %.0f orders a second.\n\n", plan.Clients, plan.Pace)
-	markdownTable(out, []string{"Design", "Orders/s", "p50 ms", "p99 ms", "Commits per order", "WAL kB per order", "Kafka records per order", "Left open"}, rows)
+	markdownTable(out, []string{"Design", "Orders/s", "p50 ms", "p99 ms", "Commits per order", "WAL kB per order", "Kafka records per order", "Remarks"}, rows)
 }
 
 func markdownTable(out *strings.Builder, head []string, rows [][]string) {

@@ -276,6 +276,17 @@ func TestText(t *testing.T) {
 	assert.Contains(t, wide.String(), "\x1b[31m✗ 1/2≠\x1b[0m")
 }
 
+func TestBusyMachineIsRemarked(t *testing.T) {
+	s := settings()
+	s.Price = &price.Plan{}
+	busy := price.Figures{Paced: price.Phase{Late: 60}}
+	var text bytes.Buffer
+	require.NoError(t, matrix.WriteText(&text, matrix.Judge(s, nil, []matrix.Priced{{Design: "sound"}, {Design: "after-commit", Figures: busy}}), matrix.Style{}))
+	assert.Contains(t, text.String(), "requests left 60 ms late at p99")
+	assert.Contains(t, text.String(), "measure again before you rely on these figures")
+	assert.NotContains(t, strings.Split(text.String(), "PRICE")[0], "busy")
+}
+
 func TestMarkdownAndJSON(t *testing.T) {
 	var page, object bytes.Buffer
 	require.NoError(t, matrix.WriteMarkdown(&page, judged()))

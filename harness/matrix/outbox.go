@@ -22,13 +22,18 @@ func (m Matrix) outbox() string {
 		return ""
 	}
 	var sentences []string
+	disturbed := sound.Disturbed()
 	for _, other := range []string{afterCommit, inTransaction} {
 		figures, ok := m.figures(other)
 		if !ok {
 			continue
 		}
+		disturbed = disturbed || figures.Disturbed()
 		sentences = append(sentences, fmt.Sprintf("%s, with an outbox, against %s: %s. In return, %s %s, and %s %s.",
 			withOutbox, other, compared(sound, figures), withOutbox, m.verdict(withOutbox), other, m.verdict(other)))
+	}
+	if disturbed && len(sentences) > 0 {
+		sentences = append(sentences, "The machine was busy with other things meanwhile: measure again before you rely on these figures.")
 	}
 	return strings.Join(sentences, "\n")
 }

@@ -211,7 +211,7 @@ func (s Share) String() string {
 	return fmt.Sprintf("%d/%d [%.0f–%.0f %%]", s.Runs, s.Of, math.Floor(100*s.Low), math.Ceil(100*s.High))
 }
 
-var priceHead = []string{"PRICE", "ORDERS/S", "P50 MS", "P99 MS", "COMMITS", "WAL KB", "RECORDS", "OPEN"}
+var priceHead = []string{"PRICE", "ORDERS/S", "P50 MS", "P99 MS", "COMMITS", "WAL KB", "RECORDS", "REMARKS"}
 
 // prices are the rows of the table of prices.
 func (m Matrix) prices() [][]string {
@@ -225,10 +225,22 @@ func (m Matrix) prices() [][]string {
 			row.Name, fmt.Sprintf("%.0f", saturated.PerSecond),
 			fmt.Sprintf("%.1f", paced.P50), fmt.Sprintf("%.1f", paced.P99),
 			fmt.Sprintf("%.1f", paced.Commits), fmt.Sprintf("%.1f", paced.WALBytes/1000), fmt.Sprintf("%.1f", paced.Records),
-			left(row.Price),
+			remarks(row.Price),
 		})
 	}
 	return rows
+}
+
+// remarks say what to know of a price beside its figures.
+func remarks(p *Priced) string {
+	words := left(p)
+	if !p.Figures.Disturbed() {
+		return words
+	}
+	if words != "" {
+		words += "; "
+	}
+	return words + fmt.Sprintf("the machine was busy: requests left %.0f ms late at p99", p.Figures.Paced.Late)
 }
 
 // left is what a design left open or refused without any fault.
@@ -260,5 +272,5 @@ func (m Matrix) writePrices(out *strings.Builder) {
 	plan := m.Price.WithDefaults()
 	out.WriteString("\n" + table(priceHead, rows, func(_, _ int, text string) string { return text }))
 	fmt.Fprintf(out, "Without faults, links and taps, alone on the machine. Orders/s: %d clients that never rest. The rest: %.0f orders a second;\n"+
-		"request to COMMIT of CONFIRMED; commits, write-ahead log and Kafka records per confirmed order. Open: what never ended.\n", plan.Clients, plan.Pace)
+		"request to COMMIT of CONFIRMED; commits, write-ahead log and Kafka records per confirmed order.\n", plan.Clients, plan.Pace)
 }

@@ -24,6 +24,7 @@ type client struct {
 
 	mu      sync.Mutex
 	sent    map[string]time.Time // order → when; those that were answered with success
+	late    []time.Duration      // of each paced order: how much later than planned it was sent
 	refused atomic.Int64
 }
 
@@ -35,6 +36,12 @@ func newClient(url string, skus int) *client {
 }
 
 func (c *client) close() { c.http.CloseIdleConnections() }
+
+func (c *client) lateness(late time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.late = append(c.late, late)
+}
 
 // placed is the number of orders answered with success.
 func (c *client) placed() int {
@@ -103,17 +110,25 @@ func (c *client) closed(ctx context.Context, first, last, clients int) {
 
 // paced places the orders from first to last at a pace, each when its time has come.
 func (c *client) paced(ctx context.Context, first, last int, pace float64) {
-	ticker := time.NewTicker(time.Duration(float64(time.Second) / pace))
-	defer ticker.Stop()
+	interval := time.Duration(float64(time.Second) / pace)
+	timer := time.NewTimer(interval)
+	defer timer.Stop()
 	var group sync.WaitGroup
 	defer group.Wait()
+	due := time.Now().Add(interval)
 	for n := first; n <= last; n++ {
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
+		case <-timer.C:
 		}
-		group.Go(func() { c.place(ctx, n) })
+		planned := due
+		group.Go(func() {
+			c.lateness(time.Since(planned))
+			c.place(ctx, n)
+		})
+		due = due.Add(interval)
+		timer.Reset(time.Until(due))
 	}
 }
 

@@ -75,7 +75,7 @@ func (m *Meter) Measure(ctx context.Context, url string, load Load, stop func(co
 	if err != nil {
 		return Phase{}, fmt.Errorf("wait for the end of all work: %w", err)
 	}
-	phase := Phase{Placed: c.placed(), Refused: int(c.refused.Load()), Open: open}
+	phase := Phase{Placed: c.placed(), Refused: int(c.refused.Load()), Open: open, Late: milliseconds(Quantile(c.late, 0.99))}
 	skew, err := m.skew(ctx)
 	if err != nil {
 		return phase, err

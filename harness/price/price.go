@@ -77,6 +77,9 @@ type Phase struct {
 	// commit's own time stamp in the write-ahead log, without the warm-up's.
 	P50 float64 `json:"p50_ms"`
 	P99 float64 `json:"p99_ms"`
+	// Late is how much later than planned the client sent a paced request, at p99: more than a few milliseconds say that
+	// the machine had other things to do, and that the times are not the design's.
+	Late float64 `json:"late_p99_ms,omitempty"`
 	// Per confirmed order, of all that happened from before the services start until nothing is open: the
 	// services' start, warm-up and whatever they do every now and then are in it.
 	Commits  float64 `json:"commits"`   // of database transactions, reading ones too (pg_stat_database.xact_commit), without the harness' own
@@ -101,6 +104,12 @@ func (p *Phase) timing(samples []Sample) {
 	p.P50, p.P99 = milliseconds(Quantile(took, 0.50)), milliseconds(Quantile(took, 0.99))
 	p.PerSecond = rate(at)
 }
+
+// busy is the lateness from which on the machine counts as busy.
+const busy = 20.0
+
+// Disturbed says that the machine had other things to do during the paced load.
+func (f Figures) Disturbed() bool { return f.Paced.Late > busy }
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 

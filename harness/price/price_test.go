@@ -46,3 +46,9 @@ func TestLoads(t *testing.T) {
 	assert.Equal(t, Load{Warmup: 100, Orders: 7, Pace: 50, Clients: 16, SKUs: 200}, pace)
 	assert.Equal(t, Load{Warmup: 100, Orders: 1500, Clients: 16, SKUs: 200}, burst)
 }
+
+// A machine that is busy elsewhere shows in how late requests leave.
+func TestDisturbed(t *testing.T) {
+	assert.False(t, Figures{Paced: Phase{Late: 1.5}}.Disturbed())
+	assert.True(t, Figures{Paced: Phase{Late: 60}}.Disturbed())
+}
