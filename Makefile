@@ -100,10 +100,18 @@ parity: bin/ordeal ## Run the catalogue and every removed guard on both backends
 twenty: bin/ordeal ## Run the catalogue, or SCENARIO="…", N (20) times: every run must pass
 	@scripts/twenty $(N) $(SCENARIO)
 
+.PHONY: matrix
+matrix: bin/ordeal ## Run every design against the scenarios that tell them apart, and measure what each costs
+	bin/ordeal matrix $(MATRIXFLAGS)
+
+.PHONY: price
+price: bin/ordeal ## Measure what each design costs, and nothing else
+	bin/ordeal matrix --repeat 0 --out ordeal-price $(MATRIXFLAGS)
+
 .PHONY: images
 images: ## Build the container images where no registry serves them (as root; cached)
 	@images/build
 
 .PHONY: clean
 clean: ## Remove what the other targets made
-	rm -rf bin $(OUT) mutants-report twenty-report parity-report
+	rm -rf bin $(OUT) mutants-report twenty-report parity-report ordeal-matrix ordeal-price

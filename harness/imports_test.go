@@ -22,6 +22,8 @@ var mayKnow = map[string][]string{
 	"harness/stack":    {"harness/history", "harness/loopback"},
 	"harness/observe":  {"harness/history", "harness/loopback"},
 	"harness/report":   {"harness/history", "harness/check"},
+	"harness/price":    {},
+	"harness/matrix":   {"harness/check", "harness/history", "harness/price"},
 	"services":         {},
 }
 

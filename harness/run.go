@@ -218,6 +218,7 @@ type experiment struct {
 	mu       sync.Mutex   // guards nodes and services while they start
 	nodes    map[string]stack.Node
 	services []stack.Node
+	ports    map[string]*stack.Port // replica → where it listens
 	wal      []*observe.WAL
 	topics   *observe.Topics
 	traffic  *traffic

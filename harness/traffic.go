@@ -98,8 +98,8 @@ func (t *traffic) lines(random *rand.Rand) []history.Line {
 	return lines
 }
 
-// price is what an order of these lines costs: [Price] a unit.
-func price(lines []history.Line) int64 {
+// amountOf is what an order of these lines costs: [Price] a unit.
+func amountOf(lines []history.Line) int64 {
 	var units int64
 	for _, line := range lines {
 		units += line.Qty
@@ -112,7 +112,7 @@ func skuName(i int) string { return fmt.Sprintf("sku-%03d", i+1) }
 // order places an order, and then does what clients also do: cancel it, read it, send it again, or use
 // its id for another order.
 func (t *traffic) order(ctx context.Context, n int, lines []history.Line, cancel bool, curiosity float64) {
-	request := observe.PlaceRequest{Key: fmt.Sprintf("key-%06d", n), Lines: lines, Amount: price(lines), OmitOrder: t.plan.OmitOrder}
+	request := observe.PlaceRequest{Key: fmt.Sprintf("key-%06d", n), Lines: lines, Amount: amountOf(lines), OmitOrder: t.plan.OmitOrder}
 	if !t.plan.ServerIDs {
 		request.Order = fmt.Sprintf("order-%06d", n)
 	}
@@ -144,7 +144,7 @@ func (t *traffic) recover(ctx context.Context, orders int, random *rand.Rand) {
 	var group sync.WaitGroup
 	for n := range orders {
 		lines := t.lines(random)
-		request := observe.PlaceRequest{Key: fmt.Sprintf("key-recovery-%d", n+1), Lines: lines, Amount: price(lines)}
+		request := observe.PlaceRequest{Key: fmt.Sprintf("key-recovery-%d", n+1), Lines: lines, Amount: amountOf(lines)}
 		if !t.plan.ServerIDs {
 			request.Order = fmt.Sprintf("order-recovery-%d", n+1)
 		}
@@ -254,7 +254,7 @@ func (t *traffic) placeMarked(m marked) {
 	lines := []history.Line{{SKU: skuName(0), Qty: 1}, {SKU: skuName(1), Qty: 1}}[:min(2, t.plan.SKUs)]
 	t.group.Go(func() {
 		t.place(t.ctx, "client-marked", observe.PlaceRequest{
-			Key: m.key, Order: m.order, Lines: lines, Amount: price(lines), OmitOrder: t.plan.OmitOrder,
+			Key: m.key, Order: m.order, Lines: lines, Amount: amountOf(lines), OmitOrder: t.plan.OmitOrder,
 		})
 	})
 }

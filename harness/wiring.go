@@ -98,6 +98,7 @@ func (x *experiment) wire(ctx context.Context) error {
 		x.nodes[cache.Name()] = cache
 	}
 	ports := map[string]*stack.Port{}
+	x.ports = ports
 	for _, service := range x.scenario.System.Services {
 		for _, replica := range service.replicas() {
 			port, err := x.stack.ReservePort(replica)

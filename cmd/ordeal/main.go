@@ -82,7 +82,7 @@ itself failed, 130 interrupted.`,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	command.Version = version(debug.ReadBuildInfo())
-	command.AddCommand(runCommand(), mutantsCommand(), listCommand(), checkCommand(), doctorCommand())
+	command.AddCommand(runCommand(), mutantsCommand(), matrixCommand(), listCommand(), checkCommand(), doctorCommand())
 	explainUsage(command)
 	return command
 }

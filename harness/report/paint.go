@@ -54,3 +54,12 @@ func size(f *os.File) (columns, rows int) {
 	}
 	return int(window.Col), int(window.Row)
 }
+
+// Columns is the width of the terminal f, or 0 where f is none.
+func Columns(f *os.File) int {
+	if !Terminal(f) {
+		return 0
+	}
+	columns, _ := size(f)
+	return columns
+}

@@ -238,7 +238,7 @@ func TestSeparateContainerPostgresCrashesAlone(t *testing.T) {
 // Harnesses that need the same image at once make it once, and it outlives them without their labels.
 func TestPreparedImageIsMadeOnce(t *testing.T) {
 	b := newPostgresOnContainers(t)
-	databases := []Database{{"orders", `CREATE TABLE once(id int, made text DEFAULT '` + t.TempDir() + `');`}}
+	databases := []Database{{Name: "orders", Schema: `CREATE TABLE once(id int, made text DEFAULT '` + t.TempDir() + `');`}}
 	var prepared []string
 	b.log = func(line string) { prepared = append(prepared, line) } // under the lock
 	name := preparedRepository + ":" + b.fingerprint(databases)
@@ -278,7 +278,7 @@ func TestPreparedImageIsMadeOnce(t *testing.T) {
 
 func TestContainerSchemaErrorIsToldAndLeavesNothing(t *testing.T) {
 	b := newPostgresOnContainers(t)
-	databases := []Database{{"orders", `CREATE TABEL x()`}}
+	databases := []Database{{Name: "orders", Schema: `CREATE TABEL x()`}}
 	_, err := b.preparedImage(t.Context(), b.on, databases)
 	assert.ErrorContains(t, err, "create database orders: apply schema")
 	assert.ErrorContains(t, err, "TABEL")

@@ -76,7 +76,7 @@ func (b *containers) preparedImage(ctx context.Context, on *network, databases [
 
 // fingerprint names all that a prepared image depends on.
 func (b *containers) fingerprint(databases []Database) string {
-	content, err := json.Marshal([]any{b.images.postgres.id, containerConfig, containerEnv, containerCommand, observable, dropTemplate0, databases})
+	content, err := json.Marshal([]any{b.images.postgres.id, containerConfig, containerEnv, containerCommand, observable, everyTable, keylessTables, dropTemplate0, databases})
 	if err != nil {
 		panic(err) // strings only
 	}

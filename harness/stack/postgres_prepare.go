@@ -55,7 +55,7 @@ func (b *embedded) prepared(ctx context.Context, databases []Database) (data str
 
 // fingerprint names all that a prepared cluster depends on.
 func (b *embedded) fingerprint(databases []Database) string {
-	content, err := json.Marshal([]any{b.binaries.Version, b.binaries.Bin, b.account, postgresConfig, observable, dropTemplate0, databases})
+	content, err := json.Marshal([]any{b.binaries.Version, b.binaries.Bin, b.account, postgresConfig, observable, everyTable, keylessTables, dropTemplate0, databases})
 	if err != nil {
 		panic(err) // strings only
 	}
@@ -140,13 +140,30 @@ CREATE FUNCTION ordeal.identify_rows() RETURNS event_trigger LANGUAGE plpgsql AS
 DECLARE made record;
 BEGIN
 	FOR made IN SELECT objid FROM pg_event_trigger_ddl_commands() WHERE object_type = 'table' AND NOT schema_name = 'pg_temp' LOOP
-		EXECUTE format('ALTER TABLE %s REPLICA IDENTITY FULL', made.objid::regclass);
+		IF ordeal.identity_is_full(made.objid) THEN
+			EXECUTE format('ALTER TABLE %s REPLICA IDENTITY FULL', made.objid::regclass);
+		END IF;
 	END LOOP;
 END $$;
 CREATE EVENT TRIGGER ordeal_identify_rows ON ddl_command_end
 	WHEN TAG IN ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO') EXECUTE FUNCTION ordeal.identify_rows();
 CREATE PUBLICATION ` + Publication + ` FOR ALL TABLES;
 `
+
+// Which tables log whole old rows.
+const (
+	everyTable    = `CREATE FUNCTION ordeal.identity_is_full(oid) RETURNS bool LANGUAGE sql AS 'SELECT true';`
+	keylessTables = `CREATE FUNCTION ordeal.identity_is_full(made oid) RETURNS bool LANGUAGE sql AS
+		'SELECT NOT EXISTS (SELECT FROM pg_index WHERE indrelid = made AND indisprimary)';`
+)
+
+// identify is the part of making a database observable that says which tables log whole old rows.
+func (d Database) identify() string {
+	if d.DefaultIdentity {
+		return keylessTables
+	}
+	return everyTable
+}
 
 // dropTemplate0 saves every copy 7 MB and 300 files of a database that only restores use.
 var dropTemplate0 = []string{"ALTER DATABASE template0 IS_TEMPLATE false", "DROP DATABASE template0"}
@@ -166,7 +183,7 @@ func create(ctx context.Context, addr string, database Database) error {
 	if err := execute(ctx, addr, Superuser, "CREATE DATABASE "+pgx.Identifier{database.Name}.Sanitize()+" STRATEGY file_copy"); err != nil {
 		return err
 	}
-	if err := execute(ctx, addr, database.Name, observable); err != nil {
+	if err := execute(ctx, addr, database.Name, observable+database.identify()); err != nil {
 		return err
 	}
 	if err := execute(ctx, addr, database.Name, database.Schema); err != nil {

@@ -115,6 +115,18 @@ func TestEveryTableShowsWholeOldRows(t *testing.T) {
 	assert.Equal(t, []string{"true"}, query(t, e, "orders", `SELECT puballtables FROM pg_publication WHERE pubname = 'ordeal'`))
 }
 
+func TestDefaultIdentityIsWhatTablesHaveWithoutAnObserver(t *testing.T) {
+	e, _ := newEnvironment(t, newBackend(t), func(o *Options) {
+		o.Topics, o.Databases = nil, []Database{{Name: "orders", Schema: testDatabases[0].Schema, DefaultIdentity: true}}
+	})
+	for _, made := range []string{`CREATE TABLE later(id int PRIMARY KEY)`, `CREATE TABLE keyless(id int)`, `INSERT INTO keyless VALUES (1)`, `UPDATE keyless SET id = 2`} {
+		query(t, e, "orders", made)
+	}
+	identity := `SELECT relname || ' ' || relreplident::text FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+		WHERE relkind = 'r' AND nspname = 'public' ORDER BY 1`
+	assert.ElementsMatch(t, []string{"keyless f", "later d", "orders d"}, query(t, e, "orders", identity))
+}
+
 func TestPeersAreAllClientsAndNobodyElse(t *testing.T) {
 	e, _ := newEnvironment(t, newBackend(t), func(o *Options) { o.Topics = nil })
 	pg := e.Postgres("orders")
@@ -155,7 +167,7 @@ func TestSeparatePostgresCrashesAlone(t *testing.T) {
 
 func TestNewSaysWhatIsWrongWithASchema(t *testing.T) {
 	b := newBackend(t)
-	_, err := b.New(t.Context(), Options{Dir: t.TempDir(), Databases: []Database{{"orders", `CREATE TABEL x()`}}})
+	_, err := b.New(t.Context(), Options{Dir: t.TempDir(), Databases: []Database{{Name: "orders", Schema: `CREATE TABEL x()`}}})
 	assert.ErrorContains(t, err, "create database orders: apply schema")
 	assert.ErrorContains(t, err, "TABEL")
 	left, globErr := filepath.Glob(filepath.Join(b.cache, "*.part"))

@@ -88,6 +88,10 @@ type Options struct {
 type Database struct {
 	Name   string
 	Schema string
+	// DefaultIdentity leaves tables the replica identity that Postgres gives them, for measuring what a design
+	// costs without an observer. Else whole old rows are logged, which the write-ahead log tap needs. A table
+	// without a primary key logs them in any case: published, it could not be updated otherwise.
+	DefaultIdentity bool `json:",omitempty"`
 }
 
 // Topic is created before any client connects.

@@ -24,8 +24,8 @@ func TestMain(m *testing.M) {
 }
 
 var testDatabases = []Database{
-	{"orders", `CREATE TABLE orders(order_id text PRIMARY KEY, status text);`},
-	{"stock", `CREATE TABLE stock(product_id text PRIMARY KEY, available bigint);`},
+	{Name: "orders", Schema: `CREATE TABLE orders(order_id text PRIMARY KEY, status text);`},
+	{Name: "stock", Schema: `CREATE TABLE stock(product_id text PRIMARY KEY, available bigint);`},
 }
 
 var testTopics = []Topic{{"order-events", 6}, {"stock-events", 6}}
