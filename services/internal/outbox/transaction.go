@@ -17,7 +17,8 @@ import (
 const (
 	// transactionIDs is how many transactions of one process can be under way: each needs an id of its own.
 	transactionIDs = 4
-	// transactionSend is how long producing may take. The database transaction holds its locks as long.
+	// transactionSend is how long producing may take, with the wait for an id. The database transaction holds its locks
+	// as long.
 	transactionSend = 800 * time.Millisecond
 	fenceTimeout    = 2 * time.Second
 	fenceBackoff    = 50 * time.Millisecond
@@ -115,7 +116,11 @@ func (w *kafkaTransaction) add(tx *db.Tx, _ *pgx.Batch, _ string, m broker.Messa
 	e.messages = append(e.messages, m)
 }
 
+// produce leaves most of the database's time limit to the COMMIT: one that is cut short has an unknown outcome, and a
+// Kafka transaction cannot wait for it to become known.
 func (w *kafkaTransaction) produce(ctx context.Context, e *exchange) error {
+	ctx, cancel := context.WithTimeout(ctx, transactionSend)
+	defer cancel()
 	select {
 	case e.by = <-w.idle:
 	case <-ctx.Done():
@@ -125,8 +130,6 @@ func (w *kafkaTransaction) produce(ctx context.Context, e *exchange) error {
 		w.publisher.Guards.Lacks(services.TransactionEpoch)
 	}
 	e.by.used = true
-	ctx, cancel := context.WithTimeout(ctx, transactionSend)
-	defer cancel()
 	e.err = e.by.producer.Produce(ctx, e.messages)
 	return e.err
 }
