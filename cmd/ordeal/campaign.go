@@ -14,7 +14,7 @@ import (
 	"github.com/ordeal-chaos/ordeal/harness/stack"
 )
 
-// runsFolder is where the runs are kept, in the report's folder.
+// runsFolder is where the runs are kept, in the report's folder. Those of a matrix are DESIGN/REPEAT/SCENARIO in it.
 const runsFolder = "runs"
 
 // campaign runs mutants, each with its bug and without it, so many at a time.

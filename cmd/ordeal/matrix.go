@@ -17,7 +17,7 @@ import (
 	"github.com/ordeal-chaos/ordeal/harness/matrix"
 	"github.com/ordeal-chaos/ordeal/harness/price"
 	"github.com/ordeal-chaos/ordeal/harness/report"
-	"github.com/ordeal-chaos/ordeal/services"
+	"github.com/ordeal-chaos/ordeal/harness/stack"
 )
 
 // matrixFlags are the settings of one `ordeal matrix`.
@@ -93,7 +93,7 @@ Exit codes: 0 whatever broke, 2 when a cell is unknown, 64 usage, 70 the harness
 	f.IntVar(&flags.parallel, "parallel", 0, "`N` scenarios at a time (default two for each CPU; in containers a CPU for each broker)")
 	f.StringVar(&flags.out, "out", "ordeal-matrix", "`DIR` for the results and the histories")
 	f.BoolVar(&flags.json, "json", false, "print one JSON object instead of the tables")
-	completions := map[string]cobra.CompletionFunc{"designs": completeDesigns, "scenarios": completeMatrixScenarios}
+	completions := map[string]cobra.CompletionFunc{"designs": completeMatrixDesigns, "scenarios": completeMatrixScenarios}
 	for _, s := range backendSettings {
 		completions[s.flag] = cobra.FixedCompletions(s.values, cobra.ShellCompDirectiveNoFileComp)
 	}
@@ -122,14 +122,14 @@ func tellingHelp() string {
 	return text.String()
 }
 
-// completeDesigns offers designs for the last place of a comma-separated list.
-func completeDesigns(_ *cobra.Command, _ []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+// completeMatrixDesigns offers designs for the last place of a comma-separated list.
+func completeMatrixDesigns(c *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	before := typed[:strings.LastIndexByte(typed, ',')+1]
-	var offers []cobra.Completion
-	for _, d := range services.Designs() {
-		offers = append(offers, cobra.CompletionWithDesc(before+d.Name, d.About))
+	offers, directive := completeDesigns(c, args, typed[len(before):])
+	for i := range offers {
+		offers[i] = before + offers[i]
 	}
-	return offers, cobra.ShellCompDirectiveNoFileComp
+	return offers, directive
 }
 
 func completeMatrixScenarios(c *cobra.Command, _ []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
@@ -158,7 +158,7 @@ func runMatrix(ctx context.Context, flags matrixFlags) (err error) {
 		return err
 	}
 	progress := report.NewProgress(os.Stderr)
-	backend, err := open(ctx, &flags.runFlags, &selection{}, progress)
+	backend, err := open(ctx, &flags.runFlags, func(stack.Capabilities) error { return nil }, progress)
 	if err != nil {
 		return errors.Join(err, progress.Close())
 	}

@@ -19,9 +19,6 @@ import (
 	"github.com/ordeal-chaos/ordeal/harness/stack"
 )
 
-// runsFolder is the folder of the histories: runs/DESIGN/REPEAT/SCENARIO.
-const runsFolder = "runs"
-
 // matrixSession is one call of ordeal matrix at work.
 type matrixSession struct {
 	flags    matrixFlags
