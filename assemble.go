@@ -157,6 +157,9 @@ func (a assembly) open() []harness.Open {
 		{What: "reservations open", Database: "stock", Count: "SELECT count(*) FROM reservations WHERE status = 'RESERVED'"},
 		{What: "stock events not published", Database: "stock", Count: "SELECT count(*) FROM outbox WHERE published_at IS NULL"},
 	}
+	if a.design.Parts.CoordinatesOverREST() {
+		list = append(list, harness.Open{What: "orders in coordination", Database: "orders", Count: "SELECT count(*) FROM coordinations WHERE step <> 'done'"})
+	}
 	if a.paid() {
 		list = append(list,
 			harness.Open{What: "payments held", Database: "payments", Count: "SELECT count(*) FROM payments WHERE status = 'AUTHORIZED'"},

@@ -101,7 +101,15 @@ func (s *service) expire(ctx context.Context) error {
 	}
 	var errs []error
 	for _, id := range due {
-		err := s.DB.Transact(ctx, func(ctx context.Context, tx *db.Tx) error {
+		how, err := s.lapse(ctx, id)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if how == nil {
+			continue
+		}
+		err = s.DB.Transact(ctx, func(ctx context.Context, tx *db.Tx) error {
 			var found []held
 			batch := tx.Batch()
 			lock(batch, byID, id, &found)
@@ -112,7 +120,7 @@ func (s *service) expire(ctx context.Context) error {
 				return errSettled // by a client, or by another replica
 			}
 			batch = tx.Batch()
-			if err := s.end(ctx, tx, batch, found[0].reservation, expiry); err != nil {
+			if err := s.end(ctx, tx, batch, found[0].reservation, *how); err != nil {
 				return err
 			}
 			return tx.Send(ctx, batch)
