@@ -184,10 +184,16 @@ func (s *stream) rest(ctx context.Context) error {
 		if done {
 			return nil
 		}
-		if len(rows) == 0 || s.publisher.Guards.Lacks(services.SlotSnapshot) {
+		if len(rows) == 0 {
 			break
 		}
-		if err := s.publish(ctx, rows); err != nil {
+		if s.publisher.Guards.Lacks(services.SlotSnapshot) {
+			// Whoever trusts the log alone takes all that is in the table for published.
+			err := s.remove(ctx, ids(rows))
+			if err != nil {
+				return err
+			}
+		} else if err := s.publish(ctx, rows); err != nil {
 			return err
 		}
 		after = rows[len(rows)-1].id
@@ -350,10 +356,7 @@ func bytesOf(text *string) ([]byte, error) {
 
 // publish produces rows, in order within each partition, until all are acknowledged, and deletes them.
 func (s *stream) publish(ctx context.Context, rows []row) error {
-	var all []int64
-	for _, row := range rows {
-		all = append(all, row.id)
-	}
+	all := ids(rows)
 	for len(rows) > 0 {
 		failed := map[target]error{}
 		done := map[int64]bool{}
@@ -379,9 +382,14 @@ func (s *stream) publish(ctx context.Context, rows []row) error {
 			return ctx.Err()
 		}
 	}
+	return s.remove(ctx, all)
+}
+
+// remove deletes rows that are published.
+func (s *stream) remove(ctx context.Context, published []int64) error {
 	err := s.db.Transact(ctx, func(ctx context.Context, tx *db.Tx) error {
 		batch := tx.Batch()
-		batch.Queue(`delete from outbox where id = any($1)`, all)
+		batch.Queue(`delete from outbox where id = any($1)`, published)
 		return tx.Send(ctx, batch)
 	})
 	if err != nil {
