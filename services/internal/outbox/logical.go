@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -322,6 +324,9 @@ func rowOf(columns []string, tuple *pglogrepl.TupleData) (row, error) {
 			}
 		}
 	}
+	if xid := values["xid"]; xid != nil {
+		r.xid = *xid
+	}
 	if values["topic"] == nil || values["headers"] == nil {
 		return row{}, errors.New("an outbox row has no topic or no headers")
 	}
@@ -356,7 +361,7 @@ func bytesOf(text *string) ([]byte, error) {
 
 // publish produces rows, in order within each partition, until all are acknowledged, and deletes them.
 func (s *stream) publish(ctx context.Context, rows []row) error {
-	all := ids(rows)
+	all, read := ids(rows), rows
 	for len(rows) > 0 {
 		failed := map[target]error{}
 		done := map[int64]bool{}
@@ -382,7 +387,36 @@ func (s *stream) publish(ctx context.Context, rows []row) error {
 			return ctx.Err()
 		}
 	}
+	if err := s.visible(ctx, read); err != nil {
+		return err
+	}
 	return s.remove(ctx, all)
+}
+
+// visible waits until the transactions that wrote the rows are over for others too: the log has a commit before a snapshot
+// sees it, and a row that is not seen cannot be deleted.
+func (s *stream) visible(ctx context.Context, rows []row) error {
+	xids := map[string]bool{}
+	for _, row := range rows {
+		if row.xid != "" {
+			xids[row.xid] = true
+		}
+	}
+	for {
+		var all bool
+		batch := &pgx.Batch{}
+		batch.Queue(`select coalesce(bool_and(pg_visible_in_snapshot(x::xid8, pg_current_snapshot())), true) from unnest($1::text[]) x`,
+			slices.Collect(maps.Keys(xids))).QueryRow(func(row pgx.Row) error { return row.Scan(&all) })
+		if err := s.db.Read(ctx, batch); err != nil {
+			return fmt.Errorf("look for what was published: %w", err)
+		}
+		if all {
+			return nil
+		}
+		if !wait(ctx, gather) {
+			return ctx.Err()
+		}
+	}
 }
 
 // remove deletes rows that are published.

@@ -157,6 +157,7 @@ func storable(s string) bool { return utf8.ValidString(s) && !strings.Contains(s
 // row is an outbox row that was not published yet.
 type row struct {
 	id      int64
+	xid     string // of the transaction that wrote it, where it was read from the log
 	message broker.Message
 }
 
