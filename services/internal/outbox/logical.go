@@ -152,7 +152,7 @@ func (l *logical) makeSlot(ctx context.Context, connection *pgconn.PgConn) error
 	}
 	_, err = pglogrepl.CreateReplicationSlot(ctx, connection, l.slot, "pgoutput", pglogrepl.CreateReplicationSlotOptions{Mode: pglogrepl.LogicalReplication})
 	var refused *pgconn.PgError
-	if err != nil && !(errors.As(err, &refused) && refused.Code == duplicateObject) {
+	if made := err == nil || errors.As(err, &refused) && refused.Code == duplicateObject; !made {
 		return fmt.Errorf("make the slot: %w", err)
 	}
 	return nil
