@@ -63,6 +63,7 @@ func Kinds() []Kind {
 		{"broker-pause", "stops all brokers (SIGSTOP), and continues them on heal", "of every broker: as of a pause", "brokers", func(string) harness.Fault { return BrokerPause() }},
 		{"postgres-crash", "kills a Postgres server with all its backends, and lets it recover on heal", "as of a kill", "process", PostgresCrash},
 		{"terminate-backends", "terminates the service's backends, once", "connections to its server told SQLSTATE 57P01, at the tap", "database", TerminateBackends},
+		{"drop-slot", "drops the replication slots that a database's services read, once, as a failover to a server without them does", "slots dropped, and client operations in flight from then on", "database", DropSlot},
 		{"row-lock", "holds the lock of a SKU's stock row", "backends that pg_blocking_pids names as waiting for the lock's holder", "SKU", func(sku string) harness.Fault { return RowLock("stock", "stock", "product_id", sku) }},
 		{"redeliver", "rewinds a service's consumer group over records it has handled", "offsets went back, and records delivered to its replicas before were delivered again", "service", func(s string) harness.Fault { return Redeliver(s, 20) }},
 		{"duplicate", "appends copies of a topic's last records", "an appended copy delivered to a consumer, by its offset", "topic", func(t string) harness.Fault { return Duplicate(t, 10) }},

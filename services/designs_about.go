@@ -50,6 +50,21 @@ var published = map[string]publication{
 		expects: "An abort is harmless under read_committed; database and Kafka commit one after the other, so that a kill in between, or a COMMIT whose answer is lost, loses the event.",
 		breaks:  []string{"lost-event", "leaked-reservation", "stuck-reservation", "missing-deduction"},
 	},
+	"outbox-cursor": {
+		about:   "The relay reads the outbox from a persisted cursor up to the oldest running transaction, and deletes what is behind it.",
+		source:  "watermill-sql's offsets with pg_snapshot_xmin (watermill#311), Oskar Dudycz's outbox in Postgres",
+		expects: "Holds, with duplicates after a crash; a transaction that runs for long anywhere in the cluster stalls it.",
+	},
+	"outbox-notify": {
+		about:   "The relay is woken by NOTIFY out of the commit itself, and polls ten times less often in case that was lost.",
+		source:  "Postgres' LISTEN and NOTIFY, as in graphile-worker, river and dbos-transact",
+		expects: "Holds as polling does; what was committed while nobody listened waits for the fallback poll. Needs a session: no pooling by transaction.",
+	},
+	"outbox-logical": {
+		about:   "The relay streams the outbox rows out of the write-ahead log from a replication slot of its own, and deletes what is acknowledged.",
+		source:  "Debezium's outbox event router",
+		expects: "Holds, in commit order, with duplicates after a crash; a slot that was lost leaves a gap unless the table is read again, and one that nobody reads keeps the log.",
+	},
 	"rollback-compensation": {
 		about:   "Stock is taken over REST before the order is written; a rollback announces that it is to be given back, a commit announces the order.",
 		source:  "Spring's @TransactionalEventListener, phases AFTER_COMMIT and AFTER_ROLLBACK",

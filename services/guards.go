@@ -72,7 +72,6 @@ func (g Guard) in(p Parts) bool {
 
 // Guards returns every guard of every design, in the order of the documentation.
 func Guards() []Guard {
-	relays := []string{OutboxPolling, OutboxCursor, OutboxNotify}
 	tcc := []string{TCCRest, TCCKafka}
 	coordinated := []string{Saga, TCCRest, TCCKafka}
 	return []Guard{
@@ -88,12 +87,12 @@ func Guards() []Guard {
 
 		{Outbox, "An event is announced only if its transaction committed; without it events are produced before COMMIT, and a rollback leaves a phantom.", []string{OutboxPolling}},
 		{AfterCommitOutbox, "A committed change is always announced; without it events are produced once after COMMIT, and a crash in between loses them.", []string{OutboxPolling}},
-		{MarkAfterAck, "An outbox row is marked once its event was acknowledged; without it before, and a crash in between loses the event.", relays},
-		{RelayLock, "One relay at a time publishes an outbox; without it each takes the rows that the others do not hold, and later events of an order overtake.", relays},
+		{MarkAfterAck, "An outbox row is marked once its event was acknowledged; without it before, and a crash in between loses the event.", []string{OutboxPolling, OutboxNotify}},
+		{RelayLock, "One relay at a time publishes an outbox; without it each takes the rows that the others do not hold, and later events of an order overtake.", []string{OutboxPolling, OutboxNotify}},
 		{RecordKey, "Events are keyed by their order, and so on one partition; without it they have no key, and a consumer sees them in any order.", nil},
 		{Horizon, "The cursor never passes a transaction that is still running; without it rows that commit late are skipped.", []string{OutboxCursor}},
 		{NotifyFallback, "The relay polls now and then, whatever it is notified of; without it rows that were committed while its connection was down wait for ever.", []string{OutboxNotify}},
-		{SlotSnapshot, "A replication slot that had to be made anew begins with the rows that are not published; without it what was committed in between is lost.", []string{OutboxLogical}},
+		{SlotSnapshot, "A replication slot that had to be made anew begins with the rows that are not published; without it they count as published, and what was committed in between is lost.", []string{OutboxLogical}},
 		{AcksAll, "A produced event is acknowledged by all in-sync replicas; without it a leader that acknowledged it and dies takes it along, while the outbox says published.", []string{OutboxPolling, OutboxCursor, OutboxNotify, OutboxLogical}},
 		{IdempotentProducer, "The producer numbers its batches, so that one sent again lands once; without it a lost acknowledgement leaves two.", []string{InTransaction, AfterCommit, TimeoutCompensation}},
 		{ReadCommitted, "Consumers read committed records only; without it they act on events of aborted transactions.", []string{KafkaTransaction}},

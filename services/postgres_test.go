@@ -90,7 +90,7 @@ func runPostgres() (*pgCluster, error) {
 		return nil, err
 	}
 	server, output := command("postgres", "-D", data, "-p", fmt.Sprint(port.Number()), "-k", dir,
-		"-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "shared_buffers=16MB", "-c", "max_connections=200")
+		"-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "wal_level=logical", "-c", "shared_buffers=16MB", "-c", "max_connections=200")
 	if err := server.Start(); err != nil {
 		return nil, err
 	}

@@ -70,6 +70,18 @@ create table if not exists outbox (
 	headers      jsonb       not null,
 	payload      bytea,
 	created_at   timestamptz not null default now(),
-	published_at timestamptz
+	published_at timestamptz,
+	xid          xid8        not null default pg_current_xact_id() -- of the transaction that wrote it
 );
 create index if not exists outbox_unpublished on outbox (id) where published_at is null;
+
+-- Where the relay with a cursor stands. It is in the middle of the window from first to beyond, at last_id.
+create table if not exists outbox_cursor (
+	one     boolean primary key default true check (one),
+	first   xid8    not null, -- older transactions are published
+	beyond  xid8    not null, -- the first transaction that is not in the window
+	last_id bigint  not null  -- what has this id or a smaller one, and is in the window, is published
+);
+
+-- The replication slot of which the rows that were there before it are published.
+create table if not exists outbox_slot (slot_name text primary key);

@@ -84,12 +84,14 @@ func (s Service) run(ctx context.Context, cfg config.Config, log *slog.Logger) e
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 
-	database, err := db.Open(ctx, cfg.DatabaseURL, db.Options{Name: cfg.Instance, LockTimeout: cfg.LockTimeout})
+	guards := guard.New(cfg.Without, log)
+	database, err := db.Open(ctx, cfg.DatabaseURL, db.Options{
+		Name: cfg.Instance, LockTimeout: cfg.LockTimeout, Unsynchronized: guards.Lacks(services.SynchronousCommit),
+	})
 	if err != nil {
 		return err
 	}
 	defer closeIn(stopTimeout, database.Close)
-	guards := guard.New(cfg.Without, log)
 	producer := broker.NewProducer(broker.ProducerConfig{
 		Brokers: cfg.Brokers, ClientID: cfg.Instance, LeaderOnly: guards.Lacks(services.AcksAll),
 	})

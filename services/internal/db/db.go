@@ -27,6 +27,8 @@ type Options struct {
 	// paused process loses its locks. 0 means Timeout.
 	IdleTimeout time.Duration
 	Connections int32 // 0 for 10
+	// Unsynchronized answers COMMIT before it is on disk.
+	Unsynchronized bool
 }
 
 // DB is a pool of connections to one database. It connects on demand, and again after every loss.
@@ -58,6 +60,9 @@ func Open(ctx context.Context, url string, options Options) (*DB, error) {
 	settings["lock_timeout"] = milliseconds(options.LockTimeout)
 	settings["statement_timeout"] = milliseconds(options.Timeout)
 	settings["idle_in_transaction_session_timeout"] = milliseconds(options.IdleTimeout)
+	if options.Unsynchronized {
+		settings["synchronous_commit"] = "off"
+	}
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("open pool: %w", err)
@@ -88,4 +93,19 @@ func (db *DB) Close(ctx context.Context) {
 	case <-closed:
 	case <-ctx.Done():
 	}
+}
+
+// Connect opens one connection of its own to the database at url, for what a pool cannot do. The caller closes it.
+func Connect(ctx context.Context, url, name string) (*pgx.Conn, error) {
+	cfg, err := pgx.ParseConfig(url)
+	if err != nil {
+		return nil, fmt.Errorf("parse database url: %w", err)
+	}
+	cfg.ConnectTimeout = connectTimeout
+	cfg.RuntimeParams["application_name"] = name
+	connection, err := pgx.ConnectConfig(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	return connection, nil
 }

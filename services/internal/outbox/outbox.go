@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -64,6 +65,12 @@ func Open(ctx context.Context, cfg Config) (*Publisher, error) {
 		p.way, err = openDirect(p, publishing)
 	case services.KafkaTransaction:
 		p.way = openKafkaTransaction(p)
+	case services.OutboxCursor:
+		p.way, err = openCursor(ctx, p)
+	case services.OutboxNotify:
+		p.way, err = openNotify(ctx, p)
+	case services.OutboxLogical:
+		p.way, err = openLogical(ctx, p)
 	default:
 		err = fmt.Errorf("publishing %q is unknown", publishing)
 	}
@@ -90,17 +97,17 @@ func (p *Publisher) Close(ctx context.Context) { p.way.close(ctx) }
 
 // Announce adds event e, for topic, to a transaction and to the batch that it is about to send.
 func (p *Publisher) Announce(tx *db.Tx, batch *pgx.Batch, topic string, e events.Event) {
-	p.Add(tx, batch, e.ID, message(topic, e))
+	p.Add(tx, batch, e.ID, p.message(topic, e))
 }
 
 // Send produces event e to topic and waits for the acknowledgement, in no transaction. After an error it is unknown
 // whether the event is in the log, or will be.
 func (p *Publisher) Send(ctx context.Context, topic string, e events.Event) error {
-	return p.Producer.ProduceOne(ctx, message(topic, e))
+	return p.Producer.ProduceOne(ctx, p.message(topic, e))
 }
 
-func message(topic string, e events.Event) broker.Message {
-	return broker.Message{
+func (p *Publisher) message(topic string, e events.Event) broker.Message {
+	m := broker.Message{
 		Topic: topic,
 		Key:   []byte(e.OrderID),
 		Headers: []broker.Header{
@@ -109,6 +116,12 @@ func message(topic string, e events.Event) broker.Message {
 		},
 		Value: e.Encode(),
 	}
+	if p.Guards.Lacks(services.RecordKey) {
+		// Without a key, each record goes to another partition.
+		m.Key, m.Partition = nil, new(int32)
+		*m.Partition = rand.Int32N(1 << 16)
+	}
+	return m
 }
 
 // Add adds a message to a transaction and to the batch that it is about to send.
@@ -123,6 +136,8 @@ func (p *Publisher) wakeRelay() {
 	}
 }
 
+const insertRow = `insert into outbox (event_id, topic, partition, key, raw_key, headers, payload) values ($1, $2, $3, $4, $5, $6, $7)`
+
 func insert(batch *pgx.Batch, eventID string, m broker.Message) {
 	var key *string
 	var rawKey []byte
@@ -133,8 +148,7 @@ func insert(batch *pgx.Batch, eventID string, m broker.Message) {
 			rawKey = m.Key
 		}
 	}
-	batch.Queue(`insert into outbox (event_id, topic, partition, key, raw_key, headers, payload) values ($1, $2, $3, $4, $5, $6, $7)`,
-		eventID, m.Topic, m.Partition, key, rawKey, encodeHeaders(m.Headers), m.Value)
+	batch.Queue(insertRow, eventID, m.Topic, m.Partition, key, rawKey, encodeHeaders(m.Headers), m.Value)
 }
 
 // storable reports whether Postgres can hold s as text.
@@ -143,17 +157,20 @@ func storable(s string) bool { return utf8.ValidString(s) && !strings.Contains(s
 // row is an outbox row that was not published yet.
 type row struct {
 	id      int64
+	xid     string // of the transaction that wrote it, where it was read from the log
 	message broker.Message
 }
 
-func scan(rows pgx.Rows) (row, error) {
+// scan reads a row of a query that selects what selectRows does, and more where there are further destinations.
+func scan(rows pgx.Rows, further ...any) (row, error) {
 	var (
 		r       row
 		key     *string
 		headers []byte
 	)
 	m := &r.message
-	if err := rows.Scan(&r.id, &m.Topic, &m.Partition, &key, &m.Key, &headers, &m.Value); err != nil {
+	destinations := append([]any{&r.id, &m.Topic, &m.Partition, &key, &m.Key, &headers, &m.Value}, further...)
+	if err := rows.Scan(destinations...); err != nil {
 		return row{}, fmt.Errorf("read outbox: %w", err)
 	}
 	if key != nil {

@@ -1,7 +1,6 @@
 package outbox
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/ordeal-chaos/ordeal/services"
 	"github.com/ordeal-chaos/ordeal/services/internal/broker"
 	"github.com/ordeal-chaos/ordeal/services/internal/db"
 )
@@ -44,6 +44,7 @@ type relay struct {
 func openRelay(ctx context.Context, publisher *Publisher) (*relay, error) {
 	own, err := db.Open(ctx, publisher.DatabaseURL, db.Options{
 		Name: publisher.Instance + " relay", Timeout: pageTimeout, IdleTimeout: leaseTimeout, Connections: 1,
+		Unsynchronized: publisher.Guards.Lacks(services.SynchronousCommit),
 	})
 	if err != nil {
 		return nil, err
@@ -59,7 +60,10 @@ func (r *relay) add(tx *db.Tx, batch *pgx.Batch, eventID string, m broker.Messag
 
 func (r *relay) close(ctx context.Context) { r.db.Close(ctx) }
 
-func (r *relay) run(ctx context.Context) {
+func (r *relay) run(ctx context.Context) { r.loop(ctx, r.pass) }
+
+// loop looks for rows whenever it is woken, at every poll, and soon after a failure, until ctx is done.
+func (r *relay) loop(ctx context.Context, pass func(context.Context) error) {
 	backoff := backoffMin
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -70,7 +74,7 @@ func (r *relay) run(ctx context.Context) {
 		case <-r.publisher.wake:
 		case <-timer.C:
 		}
-		err := r.pass(ctx)
+		err := pass(ctx)
 		switch {
 		case err == nil:
 			backoff = backoffMin
@@ -132,6 +136,10 @@ func (r *relay) page(ctx context.Context, after int64, failed map[target]error) 
 		if len(rows) == pageSize {
 			last = rows[len(rows)-1].id
 		}
+		if len(rows) > 0 && r.publisher.Guards.Lacks(services.MarkAfterAck) {
+			tx.AfterCommit(func(ctx context.Context) { r.hope(ctx, rows, failed) })
+			return mark(ctx, tx, ids(rows))
+		}
 		published, err := r.produce(ctx, tx, rows, failed)
 		if err != nil {
 			return err
@@ -139,14 +147,34 @@ func (r *relay) page(ctx context.Context, after int64, failed map[target]error) 
 		if len(published) == 0 {
 			return errIdle
 		}
-		batch := tx.Batch()
-		batch.Queue(`update outbox set published_at = clock_timestamp() where id = any($1)`, published)
-		return tx.Send(ctx, batch)
+		return mark(ctx, tx, published)
 	})
 	if err != nil && !errors.Is(err, errIdle) {
 		return 0, err
 	}
 	return last, nil
+}
+
+// mark marks rows as published.
+func mark(ctx context.Context, tx *db.Tx, published []int64) error {
+	batch := tx.Batch()
+	batch.Queue(`update outbox set published_at = clock_timestamp() where id = any($1)`, published)
+	return tx.Send(ctx, batch)
+}
+
+func ids(rows []row) []int64 {
+	list := make([]int64, len(rows))
+	for i, row := range rows {
+		list[i] = row.id
+	}
+	return list
+}
+
+// hope produces rows that are marked already: what is not acknowledged is lost.
+func (r *relay) hope(ctx context.Context, rows []row, failed map[target]error) {
+	if _, err := r.produce(ctx, nil, rows, failed); err != nil {
+		r.log().Warn("produce rows that were marked", "error", err)
+	}
 }
 
 // lease takes the lock for the transaction and reads a page of unpublished rows. Without the lock there are none.
@@ -155,20 +183,14 @@ func (r *relay) lease(ctx context.Context, tx *db.Tx, after int64) ([]row, error
 	var held bool
 	var page []row
 	batch := tx.Batch()
-	batch.Queue(`select pg_try_advisory_xact_lock($1)`, relayLock).QueryRow(func(row pgx.Row) error {
-		return row.Scan(&held)
-	})
-	batch.Queue(`select id, topic, partition, key, raw_key, headers, payload from outbox
-		where published_at is null and id > $1 order by id limit $2`, after, pageSize).Query(func(rows pgx.Rows) error {
-		for rows.Next() {
-			r, err := scan(rows)
-			if err != nil {
-				return err
-			}
-			page = append(page, r)
-		}
-		return nil
-	})
+	locks := ""
+	if r.publisher.Guards.Lacks(services.RelayLock) {
+		// One lock for each row: each relay takes what the others have not.
+		held, locks = true, ` for update skip locked`
+	} else {
+		lock(batch, &held)
+	}
+	batch.Queue(selectRows+`where published_at is null and id > $1 order by id limit $2`+locks, after, pageSize).Query(collect(&page))
 	if err := tx.Send(ctx, batch); err != nil {
 		return nil, fmt.Errorf("read outbox: %w", err)
 	}
@@ -178,12 +200,42 @@ func (r *relay) lease(ctx context.Context, tx *db.Tx, after int64) ([]row, error
 	return page, nil
 }
 
+// lock queues the attempt to take the outbox for the transaction.
+func lock(batch *pgx.Batch, held *bool) {
+	batch.Queue(`select pg_try_advisory_xact_lock($1)`, relayLock).QueryRow(func(row pgx.Row) error { return row.Scan(held) })
+}
+
+// selectRows begins the queries that scan reads.
+const selectRows = `select id, topic, partition, key, raw_key, headers, payload from outbox `
+
+// collect appends the rows of a query that begins with selectRows.
+func collect(page *[]row) func(pgx.Rows) error {
+	return func(rows pgx.Rows) error {
+		for rows.Next() {
+			r, err := scan(rows)
+			if err != nil {
+				return err
+			}
+			*page = append(*page, r)
+		}
+		return nil
+	}
+}
+
 // produce produces rows, in order within each partition, and returns the ids of those that were acknowledged. The
 // partitions that were not are added to failed. The error is about the lease.
 func (r *relay) produce(ctx context.Context, tx *db.Tx, rows []row, failed map[target]error) ([]int64, error) {
+	var published []int64
+	err := keepLease(ctx, tx, func() { published = r.publisher.produceRows(ctx, rows, failed) })
+	return published, err
+}
+
+// produceRows produces rows, in order within each partition and side by side, and returns the ids of those that were
+// acknowledged, sorted. The partitions that were not are added to failed; those that are in it are left out.
+func (p *Publisher) produceRows(ctx context.Context, rows []row, failed map[target]error) []int64 {
 	parts := map[target][]row{}
 	for _, row := range rows {
-		partition, err := r.publisher.Producer.PartitionFor(ctx, row.message)
+		partition, err := p.Producer.PartitionFor(ctx, row.message)
 		t := target{row.message.Topic, partition}
 		if err != nil {
 			t.partition = -1
@@ -192,9 +244,6 @@ func (r *relay) produce(ctx context.Context, tx *db.Tx, rows []row, failed map[t
 		if failed[t] == nil {
 			parts[t] = append(parts[t], row)
 		}
-	}
-	if len(parts) == 0 {
-		return nil, nil
 	}
 	var (
 		mu        sync.Mutex
@@ -207,7 +256,7 @@ func (r *relay) produce(ctx context.Context, tx *db.Tx, rows []row, failed map[t
 			for i, row := range rows {
 				messages[i] = row.message
 			}
-			err := r.publisher.Producer.Produce(ctx, t.topic, t.partition, messages)
+			err := p.Producer.Produce(ctx, t.topic, t.partition, messages)
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
@@ -219,18 +268,22 @@ func (r *relay) produce(ctx context.Context, tx *db.Tx, rows []row, failed map[t
 			}
 		})
 	}
+	producing.Wait()
+	slices.Sort(published)
+	return published
+}
+
+// keepLease keeps the transaction, where there is one, from idling until work is done, which it awaits in any case.
+func keepLease(ctx context.Context, tx *db.Tx, work func()) error {
+	if tx == nil {
+		work()
+		return nil
+	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		producing.Wait()
+		work()
 	}()
-	err := keepLease(ctx, tx, done)
-	slices.SortFunc(published, cmp.Compare[int64])
-	return published, err
-}
-
-// keepLease keeps the transaction from idling until done is closed, which it awaits in any case.
-func keepLease(ctx context.Context, tx *db.Tx, done <-chan struct{}) error {
 	ticker := time.NewTicker(keepAlive)
 	defer ticker.Stop()
 	for {
