@@ -129,6 +129,8 @@ func (c *redisCounter) ended(in intent) func(context.Context, error) {
 		if err != nil && adds && c.guards.Lacks(services.CacheUndo) {
 			adds = false
 		}
+		ctx, cancel := context.WithTimeout(ctx, 2*redisTimeout)
+		defer cancel()
 		if err := c.counts.strike(ctx, in, adds); err != nil {
 			c.log.Warn("strike out intent", "intent", in.id, "error", err)
 		}
