@@ -186,11 +186,18 @@ func forwarded(held *link.Hold, point Point) error {
 // comes by. Only the first is held: what another link has caught by then is forwarded.
 func (p *player) catch(ctx context.Context, point Point) (*link.Hold, error) {
 	marked := p.env.traffic.mark()
+	if point.reserves {
+		marked.order = "" // there is none
+	}
 	var holds []*link.Hold
 	for _, on := range p.env.Links(point.link()) {
 		holds = append(holds, on.Hold(point.match(marked)))
 	}
-	p.env.traffic.placeMarked(marked)
+	if point.reserves {
+		p.env.traffic.reserveMarked(marked)
+	} else {
+		p.env.traffic.placeMarked(marked)
+	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	if hold := first(ctx, holds); hold != nil {
