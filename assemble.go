@@ -50,6 +50,7 @@ func assemble(design services.Design, options []Option) harness.System {
 			INSERT INTO stock_ledger (product_id, op, qty) SELECT product_id, 'initial', available FROM product`},
 		Longest:    orderTTL + 2*time.Second,
 		Guarantees: guarantees,
+		Exercises:  a.exercises(),
 		Has:        a.has(),
 	}
 }
@@ -138,12 +139,23 @@ func (a assembly) open() []harness.Open {
 		{What: "reservations open", Database: "stock", Count: "SELECT count(*) FROM reservations WHERE status = 'RESERVED'"},
 		{What: "stock events not published", Database: "stock", Count: "SELECT count(*) FROM outbox WHERE published_at IS NULL"},
 	}
+	if a.design.Parts.CoordinatesOverREST() {
+		list = append(list, harness.Open{What: "orders in coordination", Database: "orders", Count: "SELECT count(*) FROM coordinations WHERE step <> 'done'"})
+	}
 	if a.paid() {
 		list = append(list,
 			harness.Open{What: "payments held", Database: "payments", Count: "SELECT count(*) FROM payments WHERE status = 'AUTHORIZED'"},
 			harness.Open{What: "payment events not published", Database: "payments", Count: "SELECT count(*) FROM outbox WHERE published_at IS NULL"})
 	}
 	return list
+}
+
+// exercises names the guarantees that every run exercises. Where nobody consumes, nothing can be said of consumers.
+func (a assembly) exercises() []string {
+	consumers := []string{"consumed-records-handled", "offset-after-effects"}
+	return slices.DeleteFunc(slices.Clone(harness.EveryRun), func(name string) bool {
+		return slices.Contains(consumers, name) && len(a.design.Parts.Consumes(services.StockService)) == 0
+	})
 }
 
 // has lists what scenarios may need of the system.

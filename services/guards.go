@@ -69,6 +69,7 @@ func (g Guard) in(p Parts) bool {
 func Guards() []Guard {
 	relays := []string{OutboxPolling, OutboxCursor, OutboxNotify}
 	tcc := []string{TCCRest, TCCKafka}
+	coordinated := []string{Saga, TCCRest, TCCKafka}
 	return []Guard{
 		{InboxDedup, "An event takes effect once, however often it is delivered; without it a redelivered OrderPlaced reserves again.", nil},
 		{InboxInTransaction, "Whether an event was handled is decided in the transaction of its effect; without it the inbox is asked once before, and overlapping consumers both go on.", nil},
@@ -106,10 +107,10 @@ func Guards() []Guard {
 		{CacheUndo, "What a transaction took from the cache is given back when it rolls back; without it the cache and the database part.", []string{RedisCounter}},
 
 		{RefundLate, "A charge for an order that was cancelled is refused or refunded; without it the customer has paid for nothing.", []string{Payment}},
-		{TryReserves, "Try takes the stock that Confirm sells; without it Try only looks, and concurrent orders oversell.", tcc},
-		{EmptyRollback, "Cancel of a Try that never took anything gives nothing back; without it stock appears from nowhere.", tcc},
-		{SuspensionFence, "A Try that arrives after its Cancel is refused; without it it reserves for a dead order.", tcc},
-		{FencedTryFails, "A Try that was fenced off is answered as a failure; without it as a success, and an order is confirmed that holds nothing.", tcc},
+		{TryReserves, "Try takes the stock that Confirm sells; without it Try only looks, and concurrent orders oversell.", coordinated},
+		{EmptyRollback, "Cancel of a Try that never took anything gives nothing back; without it stock appears from nowhere.", coordinated},
+		{SuspensionFence, "A Try that arrives after its Cancel is refused; without it it reserves for a dead order.", coordinated},
+		{FencedTryFails, "A Try that was fenced off is answered as a failure; without it as a success, and an order is confirmed that holds nothing.", coordinated},
 		{ExpiryAsks, "What a Try took expires only when its order says that it is dead; without it after its time to live, also while Confirm is on its way.", tcc},
 		{ConfirmIdempotent, "Confirming a second time is answered as the first; without it the retry of a lost answer is told that there is nothing.", nil},
 		{SettleOnce, "A reservation that was confirmed cannot be cancelled any more; without it a late Cancel gives back what was sold.", nil},

@@ -205,9 +205,8 @@ func (p Parts) contradiction() error {
 	refuse := func(a, b, why string) error {
 		return fmt.Errorf("parts %q and %q contradict each other: %s", a, b, why)
 	}
-	rest := p.Coordination == Saga || p.Coordination == TCCRest || p.Coordination == TCCKafka
 	switch {
-	case rest && p.Payment == NoPayment:
+	case p.CoordinatesOverREST() && p.Payment == NoPayment:
 		return refuse(p.Coordination, p.Payment, "there would be nothing to coordinate but stock")
 	case p.Coordination == StockFirst && p.Payment == Payment:
 		return refuse(p.Coordination, p.Payment, "nobody would charge for the order")

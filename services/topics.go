@@ -45,7 +45,7 @@ func (p Parts) Consumes(service string) []string {
 // Calls lists the services that a service calls over REST in designs of these parts.
 func (p Parts) Calls(service string) []string {
 	p = p.withDefaults()
-	coordinated := p.Coordination == Saga || p.Coordination == TCCRest || p.Coordination == TCCKafka
+	coordinated := p.CoordinatesOverREST()
 	asks := p.Coordination == TCCRest || p.Coordination == TCCKafka
 	switch {
 	case service == OrderService && coordinated:
@@ -57,4 +57,9 @@ func (p Parts) Calls(service string) []string {
 	default:
 		return nil
 	}
+}
+
+// CoordinatesOverREST reports whether the order service asks the others over REST to take part in an order.
+func (p Parts) CoordinatesOverREST() bool {
+	return p.Coordination == Saga || p.Coordination == TCCRest || p.Coordination == TCCKafka
 }

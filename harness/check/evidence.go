@@ -165,6 +165,12 @@ var contention = Guarantee{
 				rejected++
 			}
 		}
+		for _, order := range v.Orders {
+			// Where stock is asked for over REST, its refusal leaves no row.
+			if order.Status() == Cancelled && len(order.Reservations) == 0 {
+				rejected++
+			}
+		}
 		if f.Examined == 0 || rejected == 0 {
 			f.Unknown = fmt.Sprintf("%s on one SKU overlapped and %s rejected: no contention",
 				plural(f.Examined, "transaction", "transactions"), plural(rejected, "order was", "orders were"))

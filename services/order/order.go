@@ -48,12 +48,12 @@ func Run(ctx context.Context, getenv func(string) string, log io.Writer) int {
 type service struct {
 	app.Core
 	products *products
-	sagas    chan string // orders whose saga has just begun
+	placed   chan string // orders to coordinate
 }
 
 func assemble(core app.Core) app.Parts {
 	s := &service{
-		Core: core, products: newProducts(core.Config.StockURL, core.Config.ProductCacheTTL), sagas: make(chan string, sagaWorkers),
+		Core: core, products: newProducts(core.Config.StockURL, core.Config.ProductCacheTTL), placed: make(chan string, workers),
 	}
 	parts := app.Parts{
 		Effect: s.answered,
@@ -64,8 +64,8 @@ func assemble(core app.Core) app.Parts {
 		},
 		Loops: s.loops(),
 	}
-	if core.Config.Parts.Coordination == services.Saga {
-		parts.Background = s.driveSagas
+	if core.Config.Parts.CoordinatesOverREST() {
+		parts.Background = s.coordinate
 	}
 	return parts
 }

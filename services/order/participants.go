@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	// askTimeout bounds one call of a participant. It is shorter than a saga's lease.
+	// askTimeout bounds one call of a participant. It is shorter than the lease of a coordination.
 	askTimeout = time.Second
 	// answerLimit bounds what is read of an answer.
 	answerLimit = 64 << 10
@@ -72,10 +72,26 @@ func (s *service) confirmStock(ctx context.Context, orderID string) error {
 }
 
 // cancelStock asks the stock service to give back what it reserved for an order, and to reserve nothing for it any more.
-func (s *service) cancelStock(ctx context.Context, orderID string) error {
-	return s.ask(ctx, http.MethodDelete, s.stockOf(orderID), "", nil)
+func (s *service) cancelStock(ctx context.Context, c *coordination) error {
+	return s.ask(ctx, http.MethodDelete, s.stockOf(c.orderID), "", app.GoodsOf(c.lines))
 }
 
 func (s *service) stockOf(orderID string) string {
 	return s.Config.StockURL + "/api/v1/orders/" + orderID + "/stock"
+}
+
+// pay asks the payment service to charge for an order, or to hold the amount until it is confirmed or cancelled.
+func (s *service) pay(ctx context.Context, c *coordination, hold bool) error {
+	return s.ask(ctx, http.MethodPost, s.Config.PaymentURL+"/api/v1/payments", "order-"+c.orderID,
+		map[string]any{"orderId": c.orderID, "amount": c.amount, "hold": hold})
+}
+
+// confirmPayment asks the payment service to capture what it holds for an order.
+func (s *service) confirmPayment(ctx context.Context, orderID string) error {
+	return s.ask(ctx, http.MethodPut, s.Config.PaymentURL+"/api/v1/payments/"+orderID, "", nil)
+}
+
+// cancelPayment asks the payment service to give back what it charged or holds for an order, and to charge nothing for it any more.
+func (s *service) cancelPayment(ctx context.Context, orderID string) error {
+	return s.ask(ctx, http.MethodDelete, s.Config.PaymentURL+"/api/v1/payments/"+orderID, "", nil)
 }

@@ -50,8 +50,8 @@ func (s *service) place(ctx context.Context, p placement) (placed view, replayed
 			batch.Queue(`insert into order_lines (order_id, line_no, product_id, qty) values ($1, $2, $3, $4)`,
 				orderID, line.LineNo, line.ProductID, line.Qty)
 		}
-		if s.Config.Parts.Coordination == services.Saga {
-			s.queueSaga(tx, batch, orderID)
+		if s.Config.Parts.CoordinatesOverREST() {
+			s.queueCoordination(tx, batch, orderID)
 		}
 		s.Publisher.Announce(tx, batch, events.OrderEvents, event)
 		return tx.Send(ctx, batch)

@@ -20,15 +20,15 @@ create table if not exists order_lines (
 	primary key (order_id, line_no)
 );
 
--- The next step of each order's saga, where the order service orchestrates.
-create table if not exists sagas (
+-- The next step of each order that the order service coordinates, as a saga or by try, confirm and cancel.
+create table if not exists coordinations (
 	order_id     text primary key,
 	step         text        not null,
 	leased_until timestamptz not null default now(),
 	created_at   timestamptz not null default now(),
 	updated_at   timestamptz not null default now()
 );
-create index if not exists sagas_due on sagas (leased_until) where step <> 'done';
+create index if not exists coordinations_due on coordinations (leased_until) where step <> 'done';
 
 create table if not exists idempotency_keys (
 	idempotency_key text primary key,

@@ -15,6 +15,7 @@ import (
 
 	"github.com/ordeal-chaos/ordeal/services"
 	"github.com/ordeal-chaos/ordeal/services/internal/app"
+	"github.com/ordeal-chaos/ordeal/services/internal/fate"
 )
 
 // Schema creates the tables of the service's database. It is idempotent.
@@ -52,11 +53,11 @@ func Run(ctx context.Context, getenv func(string) string, log io.Writer) int {
 
 type service struct {
 	app.Core
-	orders *orders
+	orders *fate.Orders
 }
 
 func assemble(core app.Core) app.Parts {
-	s := &service{Core: core, orders: newOrders(core.Config.OrderURL)}
+	s := &service{Core: core, orders: fate.At(core.Config.OrderURL)}
 	return app.Parts{
 		Effect: s.heard,
 		Routes: func(mux *http.ServeMux) {

@@ -18,6 +18,9 @@ func (s *service) ordered(ctx context.Context, receipt *inbox.Receipt, e events.
 	case events.StockRollback:
 		return s.giveBack(ctx, receipt, e)
 	case events.OrderPlaced:
+		if s.Config.Parts.Coordination == services.TCCKafka {
+			return s.ignore(ctx, receipt) // it is tried over REST
+		}
 		if s.Config.Parts.Coordination == services.StockFirst {
 			return s.answerTaken(ctx, receipt, e)
 		}
@@ -35,6 +38,14 @@ func (s *service) ordered(ctx context.Context, receipt *inbox.Receipt, e events.
 	default:
 		return fmt.Errorf("%w: %s is of no order", events.ErrInvalid, e.Type)
 	}
+}
+
+func (s *service) ignore(ctx context.Context, receipt *inbox.Receipt) error {
+	return s.DB.Transact(ctx, func(ctx context.Context, tx *db.Tx) error {
+		batch := tx.Batch()
+		receipt.Add(batch, inbox.Ignored)
+		return tx.Send(ctx, batch)
+	})
 }
 
 // reserve reserves all lines of an order, or fails with a shortage.
@@ -72,7 +83,16 @@ func (s *service) answer(ctx context.Context, tx *db.Tx, receipt *inbox.Receipt,
 func (s *service) settle(ctx context.Context, receipt *inbox.Receipt, e events.Event, how settlement) error {
 	return s.DB.Transact(ctx, func(ctx context.Context, tx *db.Tx) error {
 		var found []held
+		tcc := s.Config.Parts.Coordination == services.TCCKafka
+		if tcc {
+			if err := lockOrder(ctx, tx, e.OrderID); err != nil {
+				return err
+			}
+		}
 		batch := tx.Batch()
+		if tcc && how.status == Released && !s.Guards.Lacks(services.SuspensionFence) {
+			queueFence(batch, e.OrderID)
+		}
 		lock(batch, byOrder, e.OrderID, &found)
 		if err := tx.Send(ctx, batch); err != nil {
 			return err

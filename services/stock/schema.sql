@@ -35,6 +35,13 @@ create table if not exists reservations (
 create index if not exists reservations_order on reservations (order_id);
 create index if not exists reservations_expiring on reservations (expires_at) where status = 'RESERVED' and expires_at is not null;
 
+-- What a coordinator was told of each order: TRIED, or CANCELLED. It fences off a Try that comes after its Cancel.
+create table if not exists fences (
+	order_id   text primary key,
+	state      text        not null,
+	created_at timestamptz not null default now()
+);
+
 create table if not exists reservation_lines (
 	reservation_id text   not null,
 	line_no        int    not null,

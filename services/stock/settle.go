@@ -100,7 +100,15 @@ func (s *service) expire(ctx context.Context) error {
 	}
 	var errs []error
 	for _, id := range due {
-		err := s.DB.Transact(ctx, func(ctx context.Context, tx *db.Tx) error {
+		how, err := s.lapse(ctx, id)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if how == nil {
+			continue
+		}
+		err = s.DB.Transact(ctx, func(ctx context.Context, tx *db.Tx) error {
 			var found []held
 			batch := tx.Batch()
 			lock(batch, byID, id, &found)
@@ -111,7 +119,7 @@ func (s *service) expire(ctx context.Context) error {
 				return errSettled // by a client, or by another replica
 			}
 			batch = tx.Batch()
-			expiry.queue(batch, found[0].reservation)
+			how.queue(batch, found[0].reservation)
 			return tx.Send(ctx, batch)
 		})
 		if err != nil && !errors.Is(err, errSettled) {

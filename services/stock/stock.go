@@ -13,6 +13,7 @@ import (
 
 	"github.com/ordeal-chaos/ordeal/services"
 	"github.com/ordeal-chaos/ordeal/services/internal/app"
+	"github.com/ordeal-chaos/ordeal/services/internal/fate"
 )
 
 // Schema creates the tables of the service's database. It is idempotent.
@@ -49,10 +50,11 @@ func Run(ctx context.Context, getenv func(string) string, log io.Writer) int {
 
 type service struct {
 	app.Core
+	orders *fate.Orders
 }
 
 func assemble(core app.Core) app.Parts {
-	s := &service{Core: core}
+	s := &service{Core: core, orders: fate.At(core.Config.OrderURL)}
 	return app.Parts{
 		Effect: s.ordered,
 		Routes: func(mux *http.ServeMux) {
@@ -60,6 +62,11 @@ func assemble(core app.Core) app.Parts {
 			mux.HandleFunc("POST /api/v1/stocks", s.postReservation)
 			mux.HandleFunc("PUT /api/v1/stocks/{id}", s.putReservation)
 			mux.HandleFunc("DELETE /api/v1/stocks/{id}", s.deleteReservation)
+			if core.Config.Parts.CoordinatesOverREST() {
+				mux.HandleFunc("POST /api/v1/orders/{order}/stock", s.postTry)
+				mux.HandleFunc("PUT /api/v1/orders/{order}/stock", s.putConfirm)
+				mux.HandleFunc("DELETE /api/v1/orders/{order}/stock", s.deleteTry)
+			}
 		},
 		Loops: []app.Loop{{Name: "expire reservations", Every: core.Config.SweepInterval, Do: s.expire}},
 	}
