@@ -52,14 +52,12 @@ func coordinationScenarios(system func(...Option) harness.System) []harness.Scen
 		},
 		{
 			Name:     "fenced-try",
-			About:    "The order service dies between its Cancels and its decision: resumed, it tries again, and must take no for an answer.",
+			About:    "The order service dies between the Cancels of a refused order and its decision: resumed, it tries again, and must take no for an answer.",
 			System:   system(),
 			Needs:    []string{"tcc-rest|tcc-kafka"},
 			Workload: harness.Checkout{Orders: 150, Rate: 60, SKUs: 2, Lines: 1, Stock: 40},
-			Faults: harness.Schedule{
-				harness.During(0, 3*s, faults.Latency("order->postgres", 60*time.Millisecond, 20*time.Millisecond)),
-				harness.During(1*s, 300*time.Millisecond, faults.Kill("order")),
-			},
+			// By then nothing is left.
+			Faults:    harness.Schedule{harness.At(harness.CommitRequest("order").With("CANCELLED"), faults.Kill("order")).After(1500 * time.Millisecond)},
 			Exercises: []string{"no-leaked-reservation"},
 			Exposes:   []string{"fenced-try-fails"},
 		},
@@ -67,11 +65,9 @@ func coordinationScenarios(system func(...Option) harness.System) []harness.Scen
 			Name:   "slow-confirm",
 			About:  "The stock service cannot be reached between the decision and its Confirm, for longer than a Try holds: what was decided must not expire.",
 			System: system(),
-			Needs:  []string{"tcc-rest"},
-			Faults: harness.Schedule{
-				harness.During(200*time.Millisecond, 3*s, faults.Latency("order->payment", 100*time.Millisecond, 50*time.Millisecond)),
-				harness.During(1*s, reservationTTL+1*s, faults.Down("order->stock")),
-			},
+			Needs:  []string{"tcc-rest|tcc-kafka"},
+			Faults: harness.Schedule{harness.At(harness.CommitReply("order").With("CONFIRMED"), faults.Down("order->stock")).
+				For(reservationTTL + 1*s).Forward()},
 			Exposes: []string{"expiry-asks"},
 		},
 		{
