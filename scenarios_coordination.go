@@ -42,11 +42,12 @@ func coordinationScenarios(system func(...Option) harness.System) []harness.Scen
 			Exposes:   []string{"empty-rollback"},
 		},
 		{
-			Name:      "delayed-try",
-			About:     "Requests to the stock service are held up for longer than orders live, and then all arrive at once: a Try that comes after its Cancel must not reserve.",
-			System:    system(),
-			Needs:     []string{"saga|tcc-rest"},
-			Faults:    harness.Schedule{harness.During(500*time.Millisecond, orderTTL+1500*time.Millisecond, faults.StallRequests("order->stock"))},
+			Name:   "delayed-try",
+			About:  "Requests to the stock service are held up for longer than orders live, and one Try comes after all else is over: after its Cancel it must not reserve.",
+			System: system(),
+			Needs:  []string{"saga|tcc-rest|tcc-kafka"},
+			Faults: harness.Schedule{harness.At(harness.CallRequest("order", "stock", "POST"), faults.StallRequests("order->stock")).
+				For(orderTTL + 500*time.Millisecond).Late(1500 * time.Millisecond)},
 			Exercises: []string{"no-leaked-reservation"},
 			Exposes:   []string{"suspension-fence"},
 		},

@@ -22,6 +22,7 @@ type Step struct {
 	patience      time.Duration // 0 means Patience
 	point         *Point
 	forward       bool
+	late          time.Duration // 0: not late
 	faults        []Fault
 }
 
@@ -50,6 +51,10 @@ func (s Step) Patient(most time.Duration) Step { s.patience = most; return s }
 
 // Forward lets the held message go on after the faults were injected, instead of dropping it.
 func (s Step) Forward() Step { s.forward = true; return s }
+
+// Late keeps the held message back until so long after the faults were healed, and then lets it go: whatever its sender
+// did meanwhile has overtaken it.
+func (s Step) Late(after time.Duration) Step { s.late = after; return s }
 
 // Patience is how much longer a fault stays than its schedule says, to bite, where [Step.Patient] says nothing else.
 const Patience = 4 * time.Second
@@ -144,7 +149,11 @@ func (p *player) step(ctx context.Context, step Step) error {
 		}
 		defer held.Cancel()
 		release = held.Drop
-		if step.forward {
+		switch {
+		case step.late > 0:
+			release = func() {}
+			fate = func() error { return forwardLate(ctx, held, step) }
+		case step.forward:
 			release = held.Forward
 			fate = func() error { return forwarded(held, *step.point) }
 		}
@@ -180,6 +189,21 @@ func forwarded(held *link.Hold, point Point) error {
 		return fmt.Errorf("forward %s: it was %s", point, cmp.Or(outcome, "still held"))
 	}
 	return nil
+}
+
+// forwardLate lets a held message go when it is late enough, and demands that it went.
+func forwardLate(ctx context.Context, held *link.Hold, step Step) error {
+	if err := sleep(ctx, step.late); err != nil {
+		return err
+	}
+	held.Forward()
+	bounded, cancel := context.WithTimeout(ctx, Patience)
+	defer cancel()
+	// What became of it is said below.
+	_ = Await(bounded, "the late message", func(context.Context) (bool, string, error) {
+		return held.Outcome() != "", "", nil
+	})
+	return forwarded(held, *step.point)
 }
 
 // catch holds the message that point names, of an order placed for it, on whichever of the point's links it

@@ -34,8 +34,10 @@ type tried struct {
 	status string // of its reservation, if there is one
 }
 
-// suspended says that the Cancel came before any Try.
-func (t tried) suspended() bool { return t.fence == fenceCancelled && t.status == "" }
+// suspended says that a Try which comes now comes after the Cancel.
+func (t tried) suspended() bool {
+	return t.fence == fenceCancelled && t.status != Reserved && t.status != Confirmed
+}
 
 // errTried rolls back a Try that was made before.
 var errTried = errors.New("order was tried before")
@@ -43,6 +45,7 @@ var errTried = errors.New("order was tried before")
 // tryOrder reserves lines for an order, once. It is refused when there is not enough, and when the order was cancelled
 // before. again says that it was reserved already.
 func (s *service) tryOrder(ctx context.Context, orderID string, lines []events.Line) (again bool, err error) {
+	ctx = context.WithoutCancel(ctx) // the coordinator may be gone: it will ask again
 	err = s.reserveOnce(ctx, orderID, lines, errTried)
 	if errors.Is(err, errTried) {
 		before, err := s.triedBefore(ctx, orderID)
