@@ -36,7 +36,7 @@ func coordinationScenarios(system func(...Option) harness.System) []harness.Scen
 			Name:      "lost-try",
 			About:     "The stock service cannot be reached for longer than orders live: they expire untried, and cancelling them must give nothing back.",
 			System:    system(),
-			Needs:     []string{"saga|tcc-rest"},
+			Needs:     []string{"saga|tcc-rest|tcc-kafka"},
 			Faults:    harness.Schedule{harness.During(500*time.Millisecond, orderTTL+1*s, faults.Down("order->stock"))},
 			Exercises: []string{"no-leaked-reservation"},
 			Exposes:   []string{"empty-rollback"},
