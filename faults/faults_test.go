@@ -34,7 +34,7 @@ its window open for four seconds more (or as long as its step is ` + "`Patient`"
 	}
 	page.WriteString(`
 At an exact message, any of them: ` + "`harness.At(point, faults…)`" + ` holds the message of one order, injects while it is
-held, and then drops it, or forwards it (` + "`.Forward()`" + `). Points, each of a process: ` + "`CommitRequest`, `CommitReply`,\n`ProduceRequest`, `ProduceReply`, `Answer`" + `.
+held, and then drops it, or forwards it (` + "`.Forward()`" + `). Points, each of a process: ` + "`CommitRequest`, `CommitReply`,\n`ProduceRequest`, `ProduceReply`, `CallRequest` and `CallReply` (of a call of another service), `Answer`, `Confirmation` (of a reservation).\nWith `.Late(d)` the message is let go only so long after the heal." + `
 
 In Go the constructors take what the command line sets for you: ` + "`Latency(link, delay, jitter)`, `Bandwidth(link, KBps)`,\n`CutResponses(link, bytes)`, `SlowClose(link, delay)`, `Redeliver(service, records)`, `Duplicate(topic, records)`,\n`RowLock(database, table, column, key)`" + `; the others take the target alone.
 
