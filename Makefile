@@ -80,9 +80,17 @@ bench-containers: bin/ordeal ## Print the figures of the containers backend: rea
 	$(GO) test -run '^$$' -bench Containers -benchtime 3x ./harness/stack
 	time bin/ordeal run --backend containers --out $(OUT)
 
-.PHONY: guards
-guards: bin/ordeal ## Remove each guard: the predicted anomaly must be named
-	@scripts/guards
+# SEED repeats a run; without it each has another.
+seed = $(if $(SEED),--seed $(SEED))
+
+.PHONY: mutants
+mutants: bin/ordeal ## Plant each bug once (BUGS="B7 B11" some): what was found by name before must be again
+	bin/ordeal mutants $(BUGS) $(seed) --out mutants-report
+
+.PHONY: mutants-rate
+mutants-rate: bin/ordeal ## Plant each bug N (20) times, and write the table of rates and times: docs/mutants.md
+	@bin/ordeal mutants $(BUGS) $(seed) --repeat $(N) --out mutants-report; code=$$?; \
+	  if [ $$code -le 2 ]; then cp mutants-report/mutants.md docs/mutants.md; fi; exit $$code
 
 .PHONY: parity
 parity: bin/ordeal ## Run the catalogue and every removed guard on both backends: none may differ without a reason
@@ -98,4 +106,4 @@ images: ## Build the container images where no registry serves them (as root; ca
 
 .PHONY: clean
 clean: ## Remove what the other targets made
-	rm -rf bin $(OUT) twenty-report parity-report
+	rm -rf bin $(OUT) mutants-report twenty-report parity-report

@@ -1,6 +1,7 @@
 package ordeal
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -8,7 +9,6 @@ import (
 	"time"
 
 	"github.com/ordeal-chaos/ordeal/harness"
-	"github.com/ordeal-chaos/ordeal/harness/check"
 	"github.com/ordeal-chaos/ordeal/harness/stack"
 	"github.com/ordeal-chaos/ordeal/services"
 	"github.com/ordeal-chaos/ordeal/services/order"
@@ -22,6 +22,7 @@ const (
 	hasOutbox        = "outbox"         // events go through an outbox table
 	hasOrderConsumes = "order-consumes" // the order service is in a consumer group
 	hasStockConsumes = "stock-consumes" // the stock service is
+	hasSweeper       = "sweeper"        // orders that wait too long are cancelled, unless that guard was removed
 )
 
 // assembly is one system in the making.
@@ -36,11 +37,7 @@ func assemble(design services.Design, options []Option) harness.System {
 	for _, option := range options {
 		option(&a.config)
 	}
-	var guarantees []check.Guarantee // nil: those of order and stock
-	if a.paid() {
-		guarantees = check.All()
-	}
-	return harness.System{
+	system := harness.System{
 		Name: design.Name, Without: a.config.without,
 		Services: a.services(), Databases: a.databases(), Topics: a.topics(), Open: a.open(),
 		Restock: harness.Statement{Database: "stock", SQL: `
@@ -48,12 +45,19 @@ func assemble(design services.Design, options []Option) harness.System {
 				INSERT INTO stock (product_id, available, reserved, sold, version) VALUES ($1, $2, 0, 0, 1) RETURNING product_id, available
 			)
 			INSERT INTO stock_ledger (product_id, op, qty) SELECT product_id, 'initial', available FROM product`},
-		Longest:    orderTTL + 2*time.Second,
-		Guarantees: guarantees,
-		Exercises:  a.exercises(),
-		Has:        a.has(),
+		Longest: orderTTL + 2*time.Second,
+		Has:     a.has(), Guarantees: a.guarantees(), Exercises: a.exercises(),
 	}
+	if a.cached() {
+		system.Caches = []harness.Cache{{Name: cacheServer, Count: stock.CountPrefix, Open: stock.IntentsKey}}
+	}
+	return system
 }
+
+// cacheServer is the Redis server of designs that count stock there.
+const cacheServer = "redis"
+
+func (a assembly) cached() bool { return a.design.Parts.Stock == services.RedisCounter }
 
 // environment is what every service is told.
 func (a assembly) environment(w harness.Wiring) []string {
@@ -66,6 +70,13 @@ func (a assembly) environment(w harness.Wiring) []string {
 	}
 	if a.config.limit > 0 {
 		environment = append(environment, "PAYMENT_LIMIT="+strconv.FormatInt(a.config.limit, 10))
+	}
+	if w.Redis != "" {
+		environment = append(environment, "REDIS_ADDR="+w.Redis)
+	}
+	if a.design.Parts.Stock == services.SingleWriter {
+		// While the owner is away, nobody writes: it is given up soon.
+		environment = append(environment, "SESSION_TIMEOUT=1s")
 	}
 	for _, peer := range slices.Sorted(maps.Keys(w.Peers)) {
 		environment = append(environment, strings.ToUpper(peer)+"_URL="+w.Peers[peer])
@@ -91,14 +102,18 @@ func (a assembly) service(name, database string, replicas int, produces string) 
 	parts := a.design.Parts
 	s := harness.Service{
 		Name: name, Program: "ordeal-" + name, Replicas: replicas, Database: database,
-		Consumes: parts.Consumes(name), Produces: []string{produces}, Calls: parts.Calls(name), Env: a.environment,
+		Consumes: append(parts.Consumes(name), parts.Retries(name)...), Produces: []string{produces}, Calls: parts.Calls(name), Env: a.environment,
 	}
 	if len(s.Consumes) > 0 {
 		s.Group = name
 	}
-	for _, topic := range s.Consumes {
+	if a.cached() && name == services.StockService {
+		s.Cache = cacheServer
+	}
+	for _, topic := range parts.Consumes(name) {
 		s.Produces = append(s.Produces, services.DeadLetterPrefix+topic)
 	}
+	s.Produces = append(s.Produces, parts.Retries(name)...)
 	return s
 }
 
@@ -120,6 +135,9 @@ func (a assembly) topics() []stack.Topic {
 		list = append(list,
 			stack.Topic{Name: name, Partitions: a.partitions(name)},
 			stack.Topic{Name: services.DeadLetterPrefix + name, Partitions: a.partitions(name)})
+		if a.design.Parts.Failures == services.RetryTopics {
+			list = append(list, stack.Topic{Name: services.RetryPrefix + name, Partitions: a.partitions(name)})
+		}
 	}
 	return list
 }
@@ -147,15 +165,16 @@ func (a assembly) open() []harness.Open {
 			harness.Open{What: "payments held", Database: "payments", Count: "SELECT count(*) FROM payments WHERE status = 'AUTHORIZED'"},
 			harness.Open{What: "payment events not published", Database: "payments", Count: "SELECT count(*) FROM outbox WHERE published_at IS NULL"})
 	}
+	for _, database := range a.databases() {
+		switch a.design.Parts.Failures {
+		case services.RetryTopics:
+			list = append(list, harness.Open{What: "records set aside in " + database.Name, Database: database.Name, Count: "SELECT count(*) FROM parked"})
+		case services.Redrive:
+			list = append(list, harness.Open{What: "dead letters to replay in " + database.Name, Database: database.Name,
+				Count: fmt.Sprintf("SELECT count(*) FROM inbox WHERE outcome = 'dead-lettered' AND replays < %d", services.RedriveRounds)})
+		}
+	}
 	return list
-}
-
-// exercises names the guarantees that every run exercises. Where nobody consumes, nothing can be said of consumers.
-func (a assembly) exercises() []string {
-	consumers := []string{"consumed-records-handled", "offset-after-effects"}
-	return slices.DeleteFunc(slices.Clone(harness.EveryRun), func(name string) bool {
-		return slices.Contains(consumers, name) && len(a.design.Parts.Consumes(services.StockService)) == 0
-	})
 }
 
 // has lists what scenarios may need of the system.
@@ -173,6 +192,9 @@ func (a assembly) has() []string {
 	}
 	if len(parts.Consumes(services.StockService)) > 0 {
 		has = append(has, hasStockConsumes)
+	}
+	if !slices.Contains(a.design.Lacks, services.Sweeper) {
+		has = append(has, hasSweeper)
 	}
 	return has
 }

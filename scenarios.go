@@ -6,6 +6,7 @@ import (
 
 	"github.com/ordeal-chaos/ordeal/faults"
 	"github.com/ordeal-chaos/ordeal/harness"
+	"github.com/ordeal-chaos/ordeal/services"
 )
 
 // Catalogue lists the scenarios that the reference system must survive. system makes the system under
@@ -17,6 +18,7 @@ func Catalogue(system func(...Option) harness.System) []harness.Scenario {
 			Name:      "calm",
 			About:     "No fault at all: orders, client cancels and REST reservations, to know that the harness raises no false alarm.",
 			System:    system(),
+			Needs:     []string{hasReservations},
 			Workload:  harness.Checkout{Orders: 60, Cancels: 0.2, Reservations: 0.2},
 			Exercises: []string{"no-leaked-reservation", "compensation-bounded"},
 		},
@@ -24,6 +26,7 @@ func Catalogue(system func(...Option) harness.System) []harness.Scenario {
 			Name:    "redelivery",
 			About:   "The stock service's group reads again what it has handled.",
 			System:  system(),
+			Needs:   []string{hasStockConsumes},
 			Faults:  harness.Schedule{harness.During(1*s, 1500*time.Millisecond, faults.Redeliver("stock", 30))},
 			Exposes: []string{"inbox-dedup"},
 		},
@@ -47,6 +50,7 @@ func Catalogue(system func(...Option) harness.System) []harness.Scenario {
 			Name:     "last-units",
 			About:    "Two stock replicas and slow database links race for the last units of two SKUs, with REST reservations beside the orders.",
 			System:   system(StockReplicas(2)),
+			Needs:    []string{hasReservations},
 			Workload: harness.Checkout{Orders: 120, Rate: 60, SKUs: 2, Lines: 1, Stock: 60, MaxQty: 2, Reservations: 0.3},
 			Faults: harness.Schedule{harness.During(0, 2500*time.Millisecond,
 				faults.Latency("stock-1->postgres", 8*time.Millisecond, 6*time.Millisecond),
@@ -58,6 +62,7 @@ func Catalogue(system func(...Option) harness.System) []harness.Scenario {
 			Name:      "late-answer",
 			About:     "The stock service is cut from Kafka for longer than orders live: they expire, and its late answers must not bring them back.",
 			System:    system(),
+			Needs:     []string{services.Choreography, hasSweeper},
 			Faults:    harness.Schedule{harness.During(500*time.Millisecond, orderTTL+1*s, faults.Stall("stock->kafka-*"))},
 			Exercises: []string{"no-leaked-reservation", "compensation-bounded"},
 			Exposes:   []string{"cas-transition"},
@@ -66,6 +71,7 @@ func Catalogue(system func(...Option) harness.System) []harness.Scenario {
 			Name:   "stale-sweeper",
 			About:  "Stock answers again just as orders expire, and the order service's database is slow: the sweeper decides on what it read a while ago, and must not undo a confirmation.",
 			System: system(),
+			Needs:  []string{services.Choreography, hasSweeper},
 			Faults: harness.Schedule{
 				harness.During(300*time.Millisecond, orderTTL+300*time.Millisecond, faults.Stall("stock->kafka-*")),
 				harness.During(orderTTL, 2*s, faults.Latency("order->postgres", 40*time.Millisecond, 0)),
@@ -77,6 +83,7 @@ func Catalogue(system func(...Option) harness.System) []harness.Scenario {
 			Name:      "row-lock",
 			About:     "A forgotten transaction holds a stock row: orders for that SKU are dead-lettered, and the sweeper must end them.",
 			System:    system(),
+			Needs:     []string{services.Choreography},
 			Faults:    harness.Schedule{harness.During(300*time.Millisecond, 3500*time.Millisecond, faults.RowLock("stock", "stock", "product_id", "sku-001"))},
 			Exercises: []string{"dead-letters-complete"},
 			Exposes:   []string{"sweeper"},
@@ -85,6 +92,7 @@ func Catalogue(system func(...Option) harness.System) []harness.Scenario {
 			Name:      "poison-record",
 			About:     "A record that nobody can decode is in the way of orders: it must be set aside, not block or vanish.",
 			System:    system(),
+			Needs:     []string{hasOrderConsumes, hasStockConsumes},
 			Faults:    harness.Schedule{harness.During(500*time.Millisecond, 1*s, faults.Poison("order-events"), faults.Poison("stock-events"))},
 			Exercises: []string{"dead-letters-complete"},
 			Exposes:   []string{"dead-letter"},
@@ -143,6 +151,7 @@ func Catalogue(system func(...Option) harness.System) []harness.Scenario {
 			Name:   "swallowed-acks",
 			About:  "One direction only: Kafka hears the services, they hear nothing back; then the other way round.",
 			System: system(),
+			Needs:  []string{hasStockConsumes},
 			Faults: harness.Schedule{
 				harness.During(300*time.Millisecond, 1500*time.Millisecond, faults.StallResponses("order->kafka-*")),
 				harness.During(2*s, 1500*time.Millisecond, faults.StallRequests("stock->kafka-*")),
@@ -158,6 +167,7 @@ func Catalogue(system func(...Option) harness.System) []harness.Scenario {
 			Name:     "resets",
 			About:    "Connections are reset under both services and their clients, and closing takes its time.",
 			System:   system(),
+			Needs:    []string{hasStockConsumes},
 			Workload: harness.Checkout{NoKeepAlive: true},
 			Faults: harness.Schedule{
 				harness.During(400*time.Millisecond, 300*time.Millisecond, faults.Reset("order->postgres"), faults.Reset("stock->kafka-*")),
@@ -168,6 +178,7 @@ func Catalogue(system func(...Option) harness.System) []harness.Scenario {
 			Name:   "duplicate-records",
 			About:  "Copies of recent events are appended to both topics while the stock service is redeployed.",
 			System: system(),
+			Needs:  []string{hasOrderConsumes, hasStockConsumes},
 			Faults: harness.Schedule{
 				harness.During(600*time.Millisecond, 1*s, faults.Duplicate("order-events", 20), faults.Duplicate("stock-events", 20)),
 				harness.During(900*time.Millisecond, 300*time.Millisecond, faults.Terminate("stock")),
@@ -177,12 +188,14 @@ func Catalogue(system func(...Option) harness.System) []harness.Scenario {
 			Name:   "replica-dies",
 			About:  "One of two stock replicas is killed; the other must take over its partitions, and both share again when it returns.",
 			System: system(StockReplicas(2)),
+			Needs:  []string{hasStockConsumes},
 			Faults: harness.Schedule{harness.During(500*time.Millisecond, 3*s, faults.Kill("stock-1"))},
 		},
 		{
 			Name:   "zombie-replica",
 			About:  "One of two stock replicas is paused for longer than its session, loses its partitions, and comes back believing that it owns them.",
 			System: system(StockReplicas(2)),
+			Needs:  []string{hasStockConsumes},
 			Faults: harness.Schedule{harness.During(500*time.Millisecond, 4*s, faults.Pause("stock-1"))},
 		},
 		{
@@ -198,12 +211,14 @@ func Catalogue(system func(...Option) harness.System) []harness.Scenario {
 			Name:   "reset-at-produce-reply",
 			About:  "The acknowledgement of an event is held, its connection reset, and the event published again.",
 			System: system(),
+			Needs:  []string{hasOrderConsumes},
 			Faults: harness.Schedule{harness.At(harness.ProduceReply("stock"), faults.Reset("stock->kafka-*"))},
 		},
 		{
 			Name:   "killed-with-the-answer",
 			About:  "Postgres is killed with the answer to a stock COMMIT on the wire: committed, and the service never learns. Later the stock service is paused with a Produce on the wire, for longer than its session.",
 			System: system(),
+			Needs:  []string{hasOrderConsumes},
 			Faults: harness.Schedule{
 				harness.At(harness.CommitReply("stock"), faults.PostgresCrash("postgres")),
 				harness.At(harness.ProduceRequest("stock"), faults.Pause("stock")).After(3 * s).For(2500 * time.Millisecond).Forward(),
@@ -220,6 +235,7 @@ func Catalogue(system func(...Option) harness.System) []harness.Scenario {
 			Name:   "killed-mid-record",
 			About:  "The stock service is killed while its database is slow, so that it dies within a record: neither its effect nor its offset may stand alone.",
 			System: system(),
+			Needs:  []string{hasStockConsumes},
 			Faults: harness.Schedule{
 				harness.During(0, 3*s, faults.Latency("stock->postgres", 60*time.Millisecond, 20*time.Millisecond)),
 				harness.During(1*s, 500*time.Millisecond, faults.Kill("stock")),
@@ -229,6 +245,7 @@ func Catalogue(system func(...Option) harness.System) []harness.Scenario {
 			Name:      "scarce-baskets",
 			About:     "Orders of three lines race for little stock on two replicas: an order that one line refuses must hold nothing of the others.",
 			System:    system(StockReplicas(2)),
+			Needs:     []string{hasReservations},
 			Workload:  harness.Checkout{Orders: 120, Rate: 60, SKUs: 4, Lines: 3, Stock: 60, MaxQty: 2, Reservations: 0.2},
 			Faults:    harness.Schedule{harness.During(200*time.Millisecond, 1500*time.Millisecond, faults.Latency("stock-1->postgres", 10*time.Millisecond, 5*time.Millisecond))},
 			Exercises: []string{"no-leaked-reservation", "contention"},
@@ -245,6 +262,7 @@ func Catalogue(system func(...Option) harness.System) []harness.Scenario {
 			Name:   "two-of-each",
 			About:  "Two order and two stock replicas share their outboxes: one of the relays is slow, another's process is killed.",
 			System: system(OrderReplicas(2), StockReplicas(2)),
+			Needs:  []string{hasOutbox},
 			Faults: harness.Schedule{
 				harness.During(200*time.Millisecond, 2500*time.Millisecond, faults.Latency("order-1->kafka-*", 30*time.Millisecond, 20*time.Millisecond)),
 				harness.During(800*time.Millisecond, 1500*time.Millisecond, faults.Kill("order-2")),
@@ -254,12 +272,13 @@ func Catalogue(system func(...Option) harness.System) []harness.Scenario {
 			Name:   "two-faults",
 			About:  "The stock service is killed while Kafka is slow, and the order service loses its stock service.",
 			System: system(),
+			Needs:  []string{hasStockConsumes},
 			Faults: harness.Schedule{
 				harness.During(300*time.Millisecond, 3*s, faults.Latency("stock->kafka-*", 40*time.Millisecond, 20*time.Millisecond)),
 				harness.During(800*time.Millisecond, 1*s, faults.Kill("stock")),
 				harness.During(400*time.Millisecond, 1*s, faults.Down("order->stock")),
 			},
 		},
-	}, publishingScenarios(system), kafkatxScenarios(system), consumerScenarios(system), stockScenarios(system),
+	}, publishingScenarios(system), directScenarios(system), consumerScenarios(system), stockScenarios(system),
 		paymentScenarios(system), tccScenarios(system), coordinationScenarios(system), clusterScenarios(system))
 }

@@ -54,6 +54,7 @@ func clusterScenarios(system func(...Option) harness.System) []harness.Scenario 
 			Name:   "coordinator-moves",
 			About:  "The coordinator of the stock service's group is killed: another must know what the group committed.",
 			System: system(StockReplicas(2)),
+			Needs:  []string{hasStockConsumes},
 			Faults: harness.Schedule{harness.During(1*s, 5*s, faults.CoordinatorKill("stock")).Patient(failover)},
 		},
 		{

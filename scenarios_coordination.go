@@ -47,7 +47,7 @@ func coordinationScenarios(system func(...Option) harness.System) []harness.Scen
 			System: system(),
 			Needs:  []string{"saga|tcc-rest|tcc-kafka"},
 			Faults: harness.Schedule{harness.At(harness.CallRequest("order", "stock", "POST"), faults.StallRequests("order->stock")).
-				For(orderTTL + 500*time.Millisecond).Late(1500 * time.Millisecond)},
+				For(orderTTL + 500*time.Millisecond).ForwardAfter(1500 * time.Millisecond)},
 			Exercises: []string{"no-leaked-reservation"},
 			Exposes:   []string{"suspension-fence"},
 		},

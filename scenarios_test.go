@@ -18,6 +18,7 @@ import (
 	"github.com/ordeal-chaos/ordeal/harness"
 	"github.com/ordeal-chaos/ordeal/harness/check"
 	"github.com/ordeal-chaos/ordeal/harness/history"
+	"github.com/ordeal-chaos/ordeal/harness/stack"
 	"github.com/ordeal-chaos/ordeal/services"
 )
 
@@ -42,14 +43,14 @@ func TestScenarios(t *testing.T) {
 	}
 }
 
-// fitting leaves out the scenarios that need three separate brokers where there are fewer, and says so.
+// fitting leaves out the scenarios that need three separate brokers where there are fewer, or another design, and says so.
 func fitting(t *testing.T, scenarios []harness.Scenario) []harness.Scenario {
 	t.Helper()
 	on, err := harness.SharedRunner(t.Context())
 	require.NoError(t, err)
 	var fit []harness.Scenario
 	for _, scenario := range scenarios {
-		if scenario.Fits(on.Backend.Capabilities(), on.Brokers) {
+		if scenario.Fits(on.Backend.Capabilities(), on.Brokers) && len(scenario.Lacks()) == 0 {
 			fit = append(fit, scenario)
 			continue
 		}
@@ -58,44 +59,28 @@ func fitting(t *testing.T, scenarios []harness.Scenario) []harness.Scenario {
 	return fit
 }
 
-// predicted is the anomaly that must be named when a guard is removed; one of them where there are several.
-var predicted = map[string][]string{
-	"inbox-dedup":         {check.DoubleEffect},
-	"outbox":              {check.PhantomEvent},
-	"after-commit-outbox": {check.LostEvent},
-	"conditional-update":  {check.Oversell, check.LostUpdate, check.NegativeStock},
-	"cas-transition":      {check.TerminalOverwritten},
-	"sweeper":             {check.StuckOrder},
-	"dead-letter":         {check.StuckPartition, check.DeadLetterLoss},
-	"idempotency-key":     {check.DuplicateOrder},
-	"acks-all":            {check.LostAck},
-}
-
-// TestGuards removes one guard at a time: the scenario that exposes it must name the predicted anomaly.
+// TestGuards removes one guard of the sound design at a time, as the table of planted bugs says: the scenario must name a
+// predicted anomaly, and the lack of the guard must have mattered. The whole table is `make mutants`.
 func TestGuards(t *testing.T) {
-	for _, guard := range services.Guards() {
-		without := func(options ...ordeal.Option) harness.System {
-			return ordeal.Sound(append(options, ordeal.Without(guard.Name))...)
-		}
-		var exposing []harness.Scenario
-		for _, scenario := range ordeal.Catalogue(without) {
-			if contains(scenario.Exposes, guard.Name) {
-				exposing = append(exposing, scenario)
-			}
-		}
-		require.NotEmpty(t, exposing, "no scenario exposes %s", guard.Name)
-		if exposing = fitting(t, exposing); len(exposing) == 0 {
+	mutants, err := ordeal.ListMutants()
+	require.NoError(t, err)
+	for _, mutant := range mutants {
+		if mutant.Design != services.Sound || mutant.Without == "" {
 			continue
 		}
-		t.Run(guard.Name, func(t *testing.T) {
-			t.Parallel()
-			for _, scenario := range exposing {
-				scenario.Name += "-without-" + guard.Name
-				scenario.Test = t.Name()
-				result := harness.Run(t.Context(), scenario)
-				require.Equal(t, check.Fail, result.Verdict, "%v", result.Err())
-				assert.True(t, anyOf(result.Anomalies(), predicted[guard.Name]), "named %v, not one of %v", result.Anomalies(), predicted[guard.Name])
+		t.Run(mutant.ID+"-"+mutant.Without, func(t *testing.T) {
+			scenario, err := mutant.Planted()
+			require.NoError(t, err)
+			if len(fitting(t, []harness.Scenario{scenario})) == 0 {
+				return
 			}
+			t.Parallel()
+			scenario.Name += "-" + mutant.ID
+			scenario.Test = t.Name()
+			result := harness.Run(t.Context(), scenario)
+			require.Equal(t, check.Fail, result.Verdict, "%v", result.Err())
+			assert.True(t, anyOf(result.Anomalies(), mutant.Predicts), "named %v, not one of %v", result.Anomalies(), mutant.Predicts)
+			assert.True(t, ordeal.ObserveMutant(mutant, result).Reached, "no service came to where %s would have acted", mutant.Without)
 		})
 	}
 }
@@ -255,6 +240,40 @@ func TestEveryFaultIsUsed(t *testing.T) {
 	}
 	for _, kind := range faults.Kinds() {
 		assert.True(t, used[kind.Name], "no scenario uses %s", kind.Name)
+	}
+}
+
+// TestNeeds asks every design for every scenario: what it has all that the scenario needs for must be runnable there, so that a scenario
+// is left out for what it says that it needs, and for nothing else.
+func TestNeeds(t *testing.T) {
+	left := map[string][]string{} // scenarios by design
+	for _, design := range services.Designs() {
+		system, err := ordeal.Design(design.Name, nil)
+		require.NoError(t, err)
+		for _, scenario := range ordeal.Catalogue(system) {
+			if len(scenario.Lacks()) > 0 {
+				left[design.Name] = append(left[design.Name], scenario.Name)
+				continue
+			}
+			assert.NoError(t, scenario.Validate(stack.Capabilities{BrokersApart: true}, 3), design.Name)
+		}
+	}
+	of := func(design string, names ...string) {
+		assert.Subset(t, left[design], names, design)
+	}
+	of("tcc-rest", "redelivery", "late-answer", "row-lock", "poison-record", "duplicate-records", "replica-dies", "zombie-replica", "killed-mid-record")
+	of("tcc-kafka", "late-answer", "row-lock", "poison-record")
+	of("single-writer", "calm", "last-units", "scarce-baskets")
+	of("after-commit", "two-of-each", "late-answer")
+	for design, some := range map[string][]string{
+		"sound":        {"calm", "redelivery", "last-units", "late-answer", "row-lock", "poison-record", "two-of-each"},
+		"tcc-rest":     {"calm", "killed-before-commit", "broker-outage", "paused-at-commit", "two-faults", "leader-loss"},
+		"tcc-kafka":    {"redelivery", "zombie-replica", "coordinator-moves"},
+		"after-commit": {"row-lock", "reset-at-produce-reply", "killed-after-commit"}, "single-writer": {"redelivery", "zombie-replica"},
+	} {
+		for _, name := range some {
+			assert.NotContains(t, left[design], name, design)
+		}
 	}
 }
 

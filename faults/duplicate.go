@@ -26,11 +26,12 @@ func (duplicate) Name() string { return "duplicate" }
 
 func (f duplicate) Prepare(env *harness.Env) harness.Injection {
 	return &appending{env: env, topic: f.topic, events: env.Since(), make: func(ctx context.Context, client *kgo.Client) ([]*kgo.Record, error) {
-		return f.copies(ctx, env, client)
+		return f.copies(ctx, env, client, f.records)
 	}}
 }
 
-func (f duplicate) copies(ctx context.Context, env *harness.Env, client *kgo.Client) ([]*kgo.Record, error) {
+// copies reads the last records of each partition, and returns so many of them at most.
+func (f duplicate) copies(ctx context.Context, env *harness.Env, client *kgo.Client, most int) ([]*kgo.Record, error) {
 	ends, err := kadm.NewClient(client).ListEndOffsets(ctx, f.topic)
 	if err != nil {
 		return nil, fmt.Errorf("list end offsets of %s: %w", f.topic, err)
@@ -53,14 +54,14 @@ func (f duplicate) copies(ctx context.Context, env *harness.Env, client *kgo.Cli
 	}
 	defer reader.Close()
 	var copies []*kgo.Record
-	for read := 0; read < expected && len(copies) < f.records; {
+	for read := 0; read < expected && len(copies) < most; {
 		fetches := reader.PollFetches(ctx)
 		if err := fetches.Err0(); err != nil {
 			return nil, fmt.Errorf("read %s: %w", f.topic, err)
 		}
 		fetches.EachRecord(func(r *kgo.Record) {
 			read++
-			if len(copies) < f.records {
+			if len(copies) < most {
 				headers := append(r.Headers[:len(r.Headers):len(r.Headers)], kgo.RecordHeader{Key: observe.InjectedHeader, Value: []byte("duplicate")})
 				copies = append(copies, &kgo.Record{Topic: r.Topic, Partition: r.Partition, Key: r.Key, Value: r.Value, Headers: headers})
 			}

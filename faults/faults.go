@@ -66,6 +66,8 @@ func Kinds() []Kind {
 		{"row-lock", "holds the lock of a SKU's stock row", "backends that pg_blocking_pids names as waiting for the lock's holder", "SKU", func(sku string) harness.Fault { return RowLock("stock", "stock", "product_id", sku) }},
 		{"redeliver", "rewinds a service's consumer group over records it has handled", "offsets went back, and records delivered to its replicas before were delivered again", "service", func(s string) harness.Fault { return Redeliver(s, 20) }},
 		{"duplicate", "appends copies of a topic's last records", "an appended copy delivered to a consumer, by its offset", "topic", func(t string) harness.Fault { return Duplicate(t, 10) }},
+		{"duplicate-elsewhere", "appends copies of the last records of each partition of a topic to other partitions, where they are read at once", "as of a duplicate", "topic", func(t string) harness.Fault { return DuplicateElsewhere(t, 4, "stock") }},
+		{"expire-offsets", "stops the members of a service's consumer group and deletes its committed offsets, and starts them on heal", "of every member: as of a terminate; offsets that were there are gone", "service", ExpireOffsets},
 		{"leader-kill", "kills the leader of a partition (SIGKILL), and starts it again on heal", "as of a kill; then another broker leads the partition", "partition", LeaderKill},
 		{"leader-pause", "stops the leader of a partition (SIGSTOP), and continues it on heal", "as of a pause; then another broker leads the partition", "partition", LeaderPause},
 		{"leader-restart", "ends the leader of a partition (SIGTERM), and starts it again on heal", "as of a terminate; then another broker leads the partition", "partition", LeaderRestart},
@@ -77,6 +79,7 @@ func Kinds() []Kind {
 		{"elect", "moves the lead of a topic's partitions to other brokers by preferred election, once", "other brokers lead the partitions; client operations in flight from then on", "topic", Elect},
 		{"min-isr", "makes a topic demand all replicas in sync and kills the last broker; undoes both on heal", "as of a kill; Produce refused with NOT_ENOUGH_REPLICAS (or _AFTER_APPEND) at a tap", "topic", MinISR},
 		{"rolling-restart", "restarts the brokers in good order, one after the other, each when all replicas are in sync", "of every broker: as of a terminate; all replicas in sync after each", "brokers", func(string) harness.Fault { return RollingRestart() }},
+		{"late-end", "delays the end of a Kafka transaction until the producer's next one has appended a record", "the EndTxn went on to the broker after a record of the same transactional id's next transaction had been acknowledged", "link", LateEnd},
 		{"poison", "appends a record that cannot be decoded", "the record delivered to a consumer, by its offset", "topic", Poison},
 	}
 	sort.Slice(kinds, func(i, j int) bool { return kinds[i].Name < kinds[j].Name })

@@ -66,14 +66,7 @@ func (r *rewinding) rewind(ctx context.Context) error {
 	}
 	defer client.Close()
 	admin, group := kadm.NewClient(client), r.service.Group
-	if err := harness.Await(ctx, "empty group "+group, func(ctx context.Context) (bool, string, error) {
-		groups, err := admin.DescribeGroups(ctx, group)
-		if err != nil {
-			return false, "", err
-		}
-		described := groups[group]
-		return described.Err == nil && len(described.Members) == 0, fmt.Sprintf("%s with %d members", described.State, len(described.Members)), described.Err
-	}); err != nil {
+	if err := awaitEmpty(ctx, admin, group); err != nil {
 		return err
 	}
 	committed, err := admin.FetchOffsets(ctx, group)
@@ -103,6 +96,18 @@ func (r *rewinding) rewind(ctx context.Context) error {
 		return fmt.Errorf("rewind group %s: offsets of %s did not move", group, strings.Join(refused, ", "))
 	}
 	return nil
+}
+
+// awaitEmpty waits until a group has no members.
+func awaitEmpty(ctx context.Context, admin *kadm.Client, group string) error {
+	return harness.Await(ctx, "empty group "+group, func(ctx context.Context) (bool, string, error) {
+		groups, err := admin.DescribeGroups(ctx, group)
+		if err != nil {
+			return false, "", err
+		}
+		described := groups[group]
+		return described.Err == nil && len(described.Members) == 0, fmt.Sprintf("%s with %d members", described.State, len(described.Members)), described.Err
+	})
 }
 
 func (r *rewinding) Evidence() harness.Evidence {

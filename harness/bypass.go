@@ -29,6 +29,9 @@ func (x *experiment) bypass() ([]history.Probe, error) {
 	for _, broker := range x.stack.Brokers() {
 		servers = append(servers, broker)
 	}
+	for _, cache := range x.stack.Caches() {
+		servers = append(servers, cache)
+	}
 	slices.SortFunc(servers, func(a, b accepting) int { return strings.Compare(a.Name(), b.Name()) })
 	var probes []history.Probe
 	var errs []error

@@ -37,6 +37,9 @@ func (x *experiment) drain(ctx context.Context) error {
 			x.probe(lag.Probe())
 		}
 	}
+	cached, err := x.probeCaches(ctx)
+	errs = append(errs, err)
+	x.probe(cached...)
 	x.probe(x.ownExits()...)
 	x.probe(overlaps(x.log.from(0), x.skus())...)
 	bypass, err := x.bypass()
@@ -87,6 +90,7 @@ func (x *experiment) sources() []observe.Source {
 		}
 		sources = append(sources, tap.Behind)
 	}
+	sources = append(sources, x.cacheSources()...)
 	if x.topics != nil {
 		sources = append(sources, x.topics.Behind, x.topics.Unconsumed(x.groups()))
 	}

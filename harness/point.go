@@ -10,7 +10,7 @@ import (
 )
 
 // Point names one message of one order (or of one reservation) by what it carries, never by how many went before:
-// relays and sweepers commit too. The order is placed for the purpose, see [At].
+// relays and sweepers commit too. The order is placed for the purpose, see [At]. [ProduceRequestTo] alone is of no order.
 type Point struct {
 	process   string // whose link
 	server    string // towards what: "postgres", "kafka", a service, or "" for the client's link to the process
@@ -19,6 +19,7 @@ type Point struct {
 	prefix    bool   // kind is the beginning of the message's kind: a path may hold an id
 	token     string // carried beside the order's id, may be empty
 	reserves  bool   // it is of a reservation, made and confirmed for the purpose
+	topic     string // that it is for, of a message of no order; may be empty
 }
 
 // CommitRequest is the COMMIT of the first transaction by which process writes the order, on its way
@@ -40,6 +41,12 @@ func ProduceRequest(process string) Point {
 // ProduceReply is the broker's acknowledgement of that Produce.
 func ProduceReply(process string) Point {
 	return Point{process: process, server: "kafka", direction: history.Response, kind: "Produce"}
+}
+
+// ProduceRequestTo is the first Produce by which process sends anything to a topic, as a dead letter: no order is
+// placed for it.
+func ProduceRequestTo(process, topic string) Point {
+	return Point{process: process, server: "kafka", direction: history.Request, kind: "Produce", topic: topic}
 }
 
 // Answer is the answer of process to the client that placed the order.
@@ -71,6 +78,9 @@ func (p Point) String() string {
 	words := []string{strings.TrimSpace(p.kind), p.direction, "of", p.process}
 	if p.token != "" {
 		words = append(words, "with", p.token)
+	}
+	if p.topic != "" {
+		words = append(words, "to", p.topic)
 	}
 	return strings.Join(words, " ")
 }
@@ -105,6 +115,9 @@ func (p Point) match(order marked) link.Match {
 		}
 		if p.token != "" && !slices.Contains(m.Tokens, p.token) {
 			return false
+		}
+		if p.topic != "" {
+			return slices.ContainsFunc(m.Records, func(record string) bool { return strings.HasPrefix(record, p.topic+"/") })
 		}
 		return slices.ContainsFunc(m.Tokens, order.is)
 	}}

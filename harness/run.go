@@ -84,6 +84,7 @@ type Result struct {
 	Operations   int
 	Acknowledged int
 	FirstOrder   time.Duration // from the call of Run to the first confirmed order; 0 for none
+	Judged       time.Duration // from the call of Run until the verdict was known; 0 when it never was
 	Repeat       string
 	// Error is why the harness could not carry the run out; the verdict is then unknown or, when a
 	// guarantee broke before, fail.
@@ -188,6 +189,7 @@ func (r *Runner) carryOut(ctx context.Context, scenario Scenario, result *Result
 	}
 	view, judgement, judging := check.JudgeFile(result.History, scenario.Guarantees)
 	result.View, result.Judgement, result.Verdict = view, judgement, judgement.Verdict
+	result.Judged = time.Since(x.began)
 	if result.Verdict != check.Pass && r.Keep != nil && x.stack != nil && ctx.Err() == nil {
 		r.Keep(ctx, *result, x.addresses())
 	}
@@ -255,7 +257,7 @@ func (x *experiment) open(ctx context.Context, result *Result) error {
 	recorder.Watch(x.news)
 	x.stack, err = backend.New(ctx, stack.Options{
 		Dir: x.dir, Databases: s.System.Databases, SeparatePostgres: s.SeparatePostgres,
-		Brokers: len(x.topology.Brokers), Topics: s.System.Topics, Direct: x.runner.Direct,
+		Brokers: len(x.topology.Brokers), Topics: s.System.Topics, Caches: s.System.cacheNames(), Direct: x.runner.Direct,
 		Record: func(p history.Process) { recorder.Append(history.Event{Process: &p}) },
 	})
 	if err != nil {

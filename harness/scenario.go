@@ -55,6 +55,8 @@ type System struct {
 	// written, so that the write-ahead log tap misses none.
 	Databases []stack.Database
 	Topics    []stack.Topic
+	// Caches are Redis servers in which services keep counts beside their databases.
+	Caches []Cache
 	// Open counts unfinished work; all zero (with consumer lag zero) means quiescent.
 	Open []Open
 	// Restock is the statement that gives a SKU ($1, text) its initial stock ($2, bigint).
@@ -80,6 +82,7 @@ type Service struct {
 	// Replicas is the number of processes; 0 means 1.
 	Replicas int
 	Database string   // the database it uses, one of System.Databases; may be empty
+	Cache    string   // the cache it uses, one of System.Caches; may be empty
 	Group    string   // its consumer group; may be empty
 	Consumes []string // topics its group reads
 	Produces []string // topics it writes
@@ -98,8 +101,16 @@ type Wiring struct {
 	Instance string // "stock-2"
 	Listen   string // host:port to serve HTTP on
 	Postgres string // connection URL of its database, through its link
+	Redis    string // address of its cache, through its link
 	Brokers  []string
 	Peers    map[string]string // service it calls → base URL
+}
+
+// Cache is a Redis server, and what services keep in it.
+type Cache struct {
+	Name  string // of the server: "redis"
+	Count string // key of a SKU's count of available units, without the SKU: "available:"
+	Open  string // key of a hash with a field for each change under way; it is empty when the system is idle
 }
 
 // Open is a query that counts unfinished work in one database.
@@ -275,6 +286,10 @@ func (s Scenario) Validate(on stack.Capabilities, brokers int) error {
 			if !topics[topic] {
 				add("service %s uses topic %q, which the system does not list", service.Name, topic)
 			}
+		}
+		uses := func(c Cache) bool { return c.Name == service.Cache }
+		if service.Cache != "" && !slices.ContainsFunc(s.System.Caches, uses) {
+			add("service %s uses cache %q, which the system does not list", service.Name, service.Cache)
 		}
 		if len(service.Consumes) > 0 && service.Group == "" {
 			add("service %s consumes topics in no consumer group", service.Name)

@@ -59,6 +59,9 @@ func TestValidate(t *testing.T) {
 		"no link": func(s *harness.Scenario) {
 			s.Faults = harness.Schedule{harness.At(harness.CommitReply("stok"), elsewhere{})}
 		},
+		`Produce request of order to evnts: no topic "evnts"`: func(s *harness.Scenario) {
+			s.Faults = harness.Schedule{harness.At(harness.ProduceRequestTo("order", "evnts"), elsewhere{})}
+		},
 	} {
 		t.Run(want, func(t *testing.T) {
 			s := valid()

@@ -22,7 +22,8 @@ type Step struct {
 	patience      time.Duration // 0 means Patience
 	point         *Point
 	forward       bool
-	late          time.Duration // 0: not late
+	late          bool          // forward when the faults end
+	lag           time.Duration // forward so long after the heal
 	faults        []Fault
 }
 
@@ -52,9 +53,13 @@ func (s Step) Patient(most time.Duration) Step { s.patience = most; return s }
 // Forward lets the held message go on after the faults were injected, instead of dropping it.
 func (s Step) Forward() Step { s.forward = true; return s }
 
-// Late keeps the held message back until so long after the faults were healed, and then lets it go: whatever its sender
-// did meanwhile has overtaken it.
-func (s Step) Late(after time.Duration) Step { s.late = after; return s }
+// ForwardLate keeps the held message until the faults are about to be healed, and then lets it go on: its sender was paused,
+// or thought dead, and what it sent arrives after all.
+func (s Step) ForwardLate() Step { s.forward, s.late = true, true; return s }
+
+// ForwardAfter keeps the held message until so long after the faults were healed, and then lets it go on: whatever its
+// sender did meanwhile has overtaken it.
+func (s Step) ForwardAfter(lag time.Duration) Step { s.forward, s.lag = true, lag; return s }
 
 // Patience is how much longer a fault stays than its schedule says, to bite, where [Step.Patient] says nothing else.
 const Patience = 4 * time.Second
@@ -87,6 +92,11 @@ func (s Step) validate(t Topology) []error {
 		problems = append(problems, errors.New("a step has no faults"))
 	}
 	if s.point != nil {
+		if s.point.topic != "" {
+			if err := t.CheckTopic(s.point.topic); err != nil {
+				problems = append(problems, fmt.Errorf("point %s: %w", s.point, err))
+			}
+		}
 		if err := t.CheckLink(s.point.link()); err != nil {
 			problems = append(problems, fmt.Errorf("point %s: %w", s.point, err))
 		}
@@ -149,13 +159,9 @@ func (p *player) step(ctx context.Context, step Step) error {
 		}
 		defer held.Cancel()
 		release = held.Drop
-		switch {
-		case step.late > 0:
-			release = func() {}
-			fate = func() error { return forwardLate(ctx, held, step) }
-		case step.forward:
+		if step.forward {
 			release = held.Forward
-			fate = func() error { return forwarded(held, *step.point) }
+			fate = func() error { return forwarded(ctx, held, *step.point) }
 		}
 	}
 	// From here on, heal runs whatever happens.
@@ -165,11 +171,20 @@ func (p *player) step(ctx context.Context, step Step) error {
 		}
 		p.record(in, history.Fault{Stage: history.Injected, Error: text(in.err)})
 	}
-	release()
+	if !step.late && step.lag == 0 {
+		release()
+	}
 	errs := []error{p.window(ctx, step, injections)}
+	if step.late {
+		release()
+	}
 	// The last fault heals first: a fault may rest on one injected before it.
 	for i := len(injections) - 1; i >= 0; i-- {
 		errs = append(errs, p.end(ctx, injections[i]))
+	}
+	if step.lag > 0 {
+		errs = append(errs, sleep(ctx, step.lag))
+		release()
 	}
 	return errors.Join(append(errs, fate())...)
 }
@@ -184,32 +199,26 @@ func inject(ctx context.Context, in *injection) error {
 }
 
 // forwarded demands, after the heal, that a message that was to go on did.
-func forwarded(held *link.Hold, point Point) error {
+func forwarded(ctx context.Context, held *link.Hold, point Point) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	// It may just have been let go. What it says of a deadline that passed, is said below.
+	_ = Await(ctx, "outcome of "+point.String(), func(context.Context) (bool, string, error) {
+		return held.Outcome() != "", "", nil
+	})
 	if outcome := held.Outcome(); outcome != "forwarded" {
 		return fmt.Errorf("forward %s: it was %s", point, cmp.Or(outcome, "still held"))
 	}
 	return nil
 }
 
-// forwardLate lets a held message go when it is late enough, and demands that it went.
-func forwardLate(ctx context.Context, held *link.Hold, step Step) error {
-	if err := sleep(ctx, step.late); err != nil {
-		return err
-	}
-	held.Forward()
-	bounded, cancel := context.WithTimeout(ctx, Patience)
-	defer cancel()
-	// What became of it is said below.
-	_ = Await(bounded, "the late message", func(context.Context) (bool, string, error) {
-		return held.Outcome() != "", "", nil
-	})
-	return forwarded(held, *step.point)
-}
-
 // catch holds the message that point names, of an order placed for it, on whichever of the point's links it
 // comes by. Only the first is held: what another link has caught by then is forwarded.
 func (p *player) catch(ctx context.Context, point Point) (*link.Hold, error) {
-	marked := p.env.traffic.mark()
+	var marked marked
+	if point.topic == "" {
+		marked = p.env.traffic.mark()
+	}
 	if point.reserves {
 		marked.order = "" // there is none
 	}
@@ -217,9 +226,10 @@ func (p *player) catch(ctx context.Context, point Point) (*link.Hold, error) {
 	for _, on := range p.env.Links(point.link()) {
 		holds = append(holds, on.Hold(point.match(marked)))
 	}
-	if point.reserves {
+	switch {
+	case point.reserves:
 		p.env.traffic.reserveMarked(marked)
-	} else {
+	case point.topic == "":
 		p.env.traffic.placeMarked(marked)
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
@@ -227,7 +237,11 @@ func (p *player) catch(ctx context.Context, point Point) (*link.Hold, error) {
 	if hold := first(ctx, holds); hold != nil {
 		return hold, nil
 	}
-	return nil, fmt.Errorf("await %s of order %s on %s: %w", point, marked.name(), point.link(), ctx.Err())
+	of := ""
+	if point.topic == "" {
+		of = " of order " + marked.name()
+	}
+	return nil, fmt.Errorf("await %s%s on %s: %w", point, of, point.link(), ctx.Err())
 }
 
 // first waits for the first of the holds to catch its message, and cancels the others. It returns nil, with

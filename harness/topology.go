@@ -143,6 +143,7 @@ func (s Scenario) topology(on stack.Capabilities, brokers int) Topology {
 		}
 	}
 	t.Nodes = append(t.Nodes, t.Brokers...)
+	t.Nodes = append(t.Nodes, s.System.cacheNames()...)
 	for _, service := range s.System.Services {
 		t.Replicas[service.Name] = service.replicas()
 		t.Nodes = append(t.Nodes, service.replicas()...)
@@ -153,6 +154,9 @@ func (s Scenario) topology(on stack.Capabilities, brokers int) Topology {
 			t.Links = append(t.Links, "client->"+replica)
 			if service.Database != "" {
 				t.Links = append(t.Links, replica+"->"+t.Databases[service.Database])
+			}
+			if service.Cache != "" {
+				t.Links = append(t.Links, replica+"->"+service.Cache)
 			}
 			for _, broker := range t.Brokers {
 				t.Links = append(t.Links, replica+"->"+broker)

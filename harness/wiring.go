@@ -94,6 +94,9 @@ func (x *experiment) wire(ctx context.Context) error {
 	for _, broker := range x.stack.Brokers() {
 		x.nodes[broker.Name()] = broker
 	}
+	for _, cache := range x.stack.Caches() {
+		x.nodes[cache.Name()] = cache
+	}
 	ports := map[string]*stack.Port{}
 	for _, service := range x.scenario.System.Services {
 		for _, replica := range service.replicas() {
@@ -141,6 +144,12 @@ func (x *experiment) wireReplica(service Service, replica string, ports map[stri
 		if wiring.Postgres, err = through(server.DSN(service.Database), x.address(replica, server.Name(), server.Addr())); err != nil {
 			return wiring, err
 		}
+	}
+	if cache := x.cache(service.Cache); cache != nil {
+		if err := x.link(replica, cache.Name(), wire.Raw, cache.Addr(), nil); err != nil {
+			return wiring, err
+		}
+		wiring.Redis = x.address(replica, cache.Name(), cache.Addr())
 	}
 	brokers := x.stack.Brokers()
 	own := map[int32]string{} // broker id → the broker
@@ -270,6 +279,9 @@ func (x *experiment) addresses() []string {
 	}
 	for _, broker := range x.stack.Brokers() {
 		lines = append(lines, fmt.Sprintf("broker %s: %s (it advertises a dead address: clients use a link below)", broker.Name(), broker.PublishedAddr()))
+	}
+	for _, cache := range x.stack.Caches() {
+		lines = append(lines, fmt.Sprintf("cache %s: %s", cache.Name(), cache.PublishedAddr()))
 	}
 	for _, name := range slices.Sorted(maps.Keys(x.links)) {
 		lines = append(lines, fmt.Sprintf("link %s: %s", name, x.links[name].Addr()))

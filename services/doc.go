@@ -21,7 +21,15 @@
 //	RESERVATION_TTL    life of a reservation without order, of a hold (default: 3s)
 //	PAYMENT_LIMIT      payment only: greatest amount not declined    (default: none)
 //	RETRY_ATTEMPTS     attempts of a record before its dead letter   (default: 4)
-//	RETRY_BACKOFF      pause after the first failure, then doubling  (default: 50ms)
+//	RETRY_BACKOFF      pause after the first failure, then doubling; (default: 50ms)
+//	                   after each failure with fixed-backoff
+//	ACK_COUNT          records before a commit, with ack-count and   (default: 10)
+//	                   ack-count-time
+//	ACK_TIME           pause between commits, with ack-time and      (default: 20ms)
+//	                   ack-count-time
+//	AUTO_COMMIT_INTERVAL
+//	                   pause between commits, with auto-commit       (default: 100ms)
+//	REDRIVE_INTERVAL   pause between replays of dead letters         (default: 500ms)
 //	LOCK_TIMEOUT       longest wait for a row lock                   (default: 200ms)
 //	RELAY_POLL         pause between polls of the outbox             (default: 25ms)
 //	PRODUCT_CACHE_TTL  order only: life of a product look-up         (default: 200ms; 0s asks every time)
@@ -32,5 +40,6 @@
 //
 // GET /ready answers 200 once the database is up and the consumer group was joined. The tables are
 // created at start when they are missing; the topics order-events, stock-events, where orders are
-// paid for payment-events, and dlt- of each are made by whoever runs the services, which wait for them.
+// paid for payment-events, and dlt- of each (with retry-topics, retry- of each too) are made by whoever runs the
+// services, which wait for them.
 package services

@@ -29,6 +29,7 @@ const (
 	AcksAll              = "acks-all"
 	IdempotentProducer   = "idempotent-producer"
 	ReadCommitted        = "read-committed"
+	TransactionEpoch     = "transaction-epoch"
 	CompensateOnce       = "compensate-once"
 	CompensateFirst      = "compensate-first"
 	AnnounceCompensation = "announce-compensation"
@@ -52,6 +53,10 @@ const (
 	ConfirmIdempotent = "confirm-idempotent"
 	SettleOnce        = "settle-once"
 )
+
+// GuardMissing is what a service logs when it first comes to where a removed guard would have acted; the attribute "guard"
+// names the guard. Without that line, a planted bug never ran.
+const GuardMissing = "guard is missing"
 
 // Guard is one protection of a design that can be removed to plant a bug.
 type Guard struct {
@@ -92,6 +97,7 @@ func Guards() []Guard {
 		{AcksAll, "A produced event is acknowledged by all in-sync replicas; without it a leader that acknowledged it and dies takes it along, while the outbox says published.", []string{OutboxPolling, OutboxCursor, OutboxNotify, OutboxLogical}},
 		{IdempotentProducer, "The producer numbers its batches, so that one sent again lands once; without it a lost acknowledgement leaves two.", []string{InTransaction, AfterCommit, TimeoutCompensation}},
 		{ReadCommitted, "Consumers read committed records only; without it they act on events of aborted transactions.", []string{KafkaTransaction}},
+		{TransactionEpoch, "Each transaction has an epoch of its own (KIP-890), so that a request of an earlier one is refused; without it a delayed EndTxn ends the next transaction.", []string{KafkaTransaction}},
 		{CompensateOnce, "Stock is given back once for each order that failed; without it by every attempt that was rolled back.", []string{RollbackCompensation}},
 		{CompensateFirst, "The compensation is registered before anything of the order can fail; without it after the first statement, whose failure then keeps the stock.", []string{RollbackCompensation}},
 		{AnnounceCompensation, "An order cancelled because its send timed out says so, in case the send arrived after all; without it the others act on an order that is dead.", []string{TimeoutCompensation}},

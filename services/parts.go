@@ -214,8 +214,12 @@ func (p Parts) contradiction() error {
 		return refuse(p.Publishing, p.Coordination, "a rollback has stock to give back only where stock is taken before the order: use "+StockFirst)
 	case p.Stock == SingleWriter && p.Coordination != Choreography:
 		return refuse(p.Stock, p.Coordination, "requests over REST would write beside the single writer")
+	case p.Stock == SingleWriter && p.Failures == RetryTopics:
+		return refuse(p.Stock, p.Failures, "records that are tried again come over other partitions")
 	case p.Publishing == KafkaTransaction && p.Coordination != Choreography:
 		return refuse(p.Publishing, p.Coordination, "only events that services exchange over Kafka can be in its transaction")
+	case p.Failures == RetryTopics && !strings.HasPrefix(p.Publishing, "outbox-") && p.Publishing != KafkaTransaction:
+		return refuse(p.Failures, p.Publishing, "a record that was set aside must come back: its retry goes through an outbox")
 	case p.Publishing == KafkaTransaction && p.Failures != OutboxDeadLetter:
 		return refuse(p.Publishing, p.Failures, "its dead letters are produced in the transaction too")
 	}

@@ -47,7 +47,7 @@ func newStack(t testing.TB, env map[string]string) *stack {
 	var err error
 	s.kafka, err = kfake.NewCluster(kfake.NumBrokers(1), kfake.GroupMinSessionTimeout(time.Second),
 		kfake.SeedTopics(partitions, events.OrderEvents, events.StockEvents, events.PaymentEvents,
-			"dlt-order-events", "dlt-stock-events", "dlt-payment-events"))
+			"dlt-order-events", "dlt-stock-events", "dlt-payment-events", "retry-order-events", "retry-stock-events"))
 	require.NoError(t, err)
 	t.Cleanup(s.kafka.Close)
 	s.client, err = kgo.NewClient(kgo.SeedBrokers(s.kafka.ListenAddrs()...), kgo.RecordPartitioner(kgo.ManualPartitioner()))

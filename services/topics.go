@@ -42,6 +42,21 @@ func (p Parts) Consumes(service string) []string {
 	}
 }
 
+// Retries lists the retry topics that a service writes and reads in designs of these parts.
+func (p Parts) Retries(service string) []string {
+	if p.Failures != RetryTopics {
+		return nil
+	}
+	var topics []string
+	for _, topic := range p.Consumes(service) {
+		topics = append(topics, RetryPrefix+topic)
+	}
+	return topics
+}
+
+// RedriveRounds is how often a dead letter is replayed before it stays one.
+const RedriveRounds = 3
+
 // Calls lists the services that a service calls over REST in designs of these parts.
 func (p Parts) Calls(service string) []string {
 	p = p.withDefaults()

@@ -72,6 +72,16 @@ func (flags *runFlags) defineBackend(f *pflag.FlagSet) {
 	f.StringVar(&c.Services, "services", c.Services, "run each service as a `KIND`: process or, beside containers, container")
 }
 
+// completeBackend offers the values of these flags.
+func completeBackend(command *cobra.Command) {
+	for _, s := range backendSettings {
+		complete := cobra.FixedCompletions(s.values, cobra.ShellCompDirectiveNoFileComp)
+		if err := command.RegisterFlagCompletionFunc(s.flag, complete); err != nil {
+			panic(err) // the flag is not defined above
+		}
+	}
+}
+
 // settleBackend refuses what cannot be, before anything starts.
 func (flags *runFlags) settleBackend(f *pflag.FlagSet) error {
 	if !f.Changed("brokers") {

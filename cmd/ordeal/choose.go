@@ -124,16 +124,48 @@ func completeScenarios(_ *cobra.Command, given []string, _ string) ([]cobra.Comp
 	return offers, cobra.ShellCompDirectiveNoFileComp
 }
 
-// completeGuards offers the guards for the last place of a comma-separated list.
-func completeGuards(_ *cobra.Command, _ []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+// completeGuards offers the guards of the chosen design for the last place of a comma-separated list.
+func completeGuards(c *cobra.Command, _ []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	before := typed[:strings.LastIndexByte(typed, ',')+1]
+	guards := services.Guards()
+	if flag := c.Flag("design"); flag != nil {
+		if design, err := services.FindDesign(flag.Value.String()); err == nil {
+			guards = design.Guards()
+		}
+	}
 	var offers []cobra.Completion
-	for _, guard := range services.Guards() {
+	for _, guard := range guards {
 		if !slices.Contains(strings.Split(before, ","), guard.Name) {
 			offers = append(offers, cobra.CompletionWithDesc(before+guard.Name, guard.Protects))
 		}
 	}
 	return offers, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeDesigns offers the designs and, for each place of a list joined by +, the parts that go with those before it.
+func completeDesigns(_ *cobra.Command, _ []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	before := typed[:strings.LastIndexByte(typed, '+')+1]
+	var offers []cobra.Completion
+	offered := map[string]bool{}
+	if before == "" {
+		for _, design := range services.Designs() {
+			offered[design.Name] = true
+			offers = append(offers, cobra.CompletionWithDesc(design.Name, design.About))
+		}
+	}
+	for _, part := range services.Catalogue() {
+		if offered[part.Name] || slices.Contains(strings.Split(before, "+"), part.Name) || sameAxis(before, part.Axis) {
+			continue
+		}
+		offers = append(offers, cobra.CompletionWithDesc(before+part.Name, part.About))
+	}
+	return offers, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+}
+
+// sameAxis says whether a list joined by + names a part of that axis.
+func sameAxis(list, axis string) bool {
+	names := strings.Split(list, "+")
+	return slices.ContainsFunc(services.Catalogue(), func(p services.Part) bool { return p.Axis == axis && slices.Contains(names, p.Name) })
 }
 
 // completeFaults offers the kinds of faults; which targets there are depends on the scenario.

@@ -53,6 +53,7 @@ func (s *selection) fit(on stack.Capabilities, brokers int) error {
 // unexposed says that a guard's lack will not show, and where it would.
 func unexposed(guard string, catalogue []harness.Scenario, on stack.Capabilities, brokers int) string {
 	note := "no scenario of this run exposes the lack of " + guard
+	catalogue, _ = split(catalogue, func(c harness.Scenario) bool { return len(c.Lacks()) == 0 })
 	fitting, others := split(catalogue, func(c harness.Scenario) bool { return c.Fits(on, brokers) })
 	if names := exposing(fitting, guard); len(names) > 0 {
 		return fmt.Sprintf("%s: %s would", note, strings.Join(names, ", "))

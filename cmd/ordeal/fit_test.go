@@ -79,9 +79,11 @@ func TestRunSaysWhatItLeavesOut(t *testing.T) {
 	require.Regexp(t, `(?m)^\S+ \d+ scenarios were left out: they need --backend containers --brokers 3$`, run.stderr.String())
 
 	said := decode(t, run.stdout.String())
-	require.Len(t, said.LeftOut, 1)
+	require.Len(t, said.LeftOut, 2)
 	require.Equal(t, threeBrokers, said.LeftOut[0].Needs)
 	require.Contains(t, said.LeftOut[0].Scenarios, "leader-loss")
+	require.Equal(t, "another design than sound", said.LeftOut[1].Needs)
+	require.Contains(t, said.LeftOut[1].Scenarios, "insert-fails")
 	require.Len(t, said.Notes, 1)
 	require.Regexp(t, `^no scenario of this run exposes the lack of acks-all: \S.* would, with --backend containers --brokers 3$`, said.Notes[0])
 	summary, err := os.ReadFile(filepath.Join(s.out, report.MarkdownFile))

@@ -73,15 +73,16 @@ Exit codes: 0 pass, 1 a guarantee broke, 2 unknown (nothing was proven), 64 usag
 itself failed, 130 interrupted.`,
 		Example: `  ordeal run                                   # the whole catalogue, report in ordeal-report/
   ordeal run redelivery --without inbox-dedup  # plant a bug and see it named
+  ordeal mutants                               # every planted bug: is it found by name?
   ordeal check ordeal-report/redelivery        # judge a saved history again
-  ordeal list                                  # scenarios, guards, faults and guarantees`,
+  ordeal list                                  # scenarios, designs, guards, faults, guarantees`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          knownCommand,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	command.Version = version(debug.ReadBuildInfo())
-	command.AddCommand(runCommand(), listCommand(), checkCommand(), doctorCommand())
+	command.AddCommand(runCommand(), mutantsCommand(), listCommand(), checkCommand(), doctorCommand())
 	explainUsage(command)
 	return command
 }

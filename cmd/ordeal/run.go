@@ -46,10 +46,12 @@ junit.xml for CI, report.json for programs, and the history of each scenario for
 
 ` + environmentHelp + `
 
-Scenarios that need three brokers are left out of a run that has fewer, and the report says so.`,
+Scenarios that need three brokers are left out of a run that has fewer, and so are those that need what the
+design does not have; the report says so.`,
 		Example: `  ordeal run
   ordeal run broker-outage postgres-crash --seed 7
   ordeal run --without inbox-dedup
+  ordeal run redelivery --design version-column+ack-record
   ordeal run calm --fault 'latency:order->postgres'
   ordeal run redelivery --without inbox-dedup --keep
   ordeal run --backend containers --brokers 3
@@ -69,8 +71,8 @@ Scenarios that need three brokers are left out of a run that has fewer, and the 
 		},
 	}
 	f := command.Flags()
-	f.StringVar(&flags.design, "design", services.Sound, "`NAME` of the design of the reference services (see ordeal list)")
-	f.StringSliceVar(&flags.without, "without", nil, "remove `GUARDS` (a comma between two) from the design, to plant a bug (see ordeal list)")
+	f.StringVar(&flags.design, "design", services.Sound, "`NAME` of the design, or its parts joined by + (see ordeal list --designs)")
+	f.StringSliceVar(&flags.without, "without", nil, "remove `GUARDS` (a comma between two) of the design, to plant a bug (see ordeal list)")
 	flags.defineBackend(f)
 	f.StringArrayVar(&flags.faults, "fault", nil, "add a fault, `KIND:TARGET`, to every scenario chosen (see ordeal list)")
 	f.Uint64Var(&flags.seed, "seed", 0, "`N` of the run whose workload to repeat (default a new one)")
@@ -78,15 +80,8 @@ Scenarios that need three brokers are left out of a run that has fewer, and the 
 	f.StringVar(&flags.out, "out", "ordeal-report", "`DIR` for the report and the histories")
 	f.BoolVar(&flags.json, "json", false, "print one JSON object instead of the table")
 	f.BoolVar(&flags.keep, "keep", false, "leave the stack of a scenario that did not pass up until Ctrl-C, and print its addresses")
-	completions := map[string]cobra.CompletionFunc{
-		"without": completeGuards,
-		"fault":   completeFaults,
-		"design":  cobra.FixedCompletions([]cobra.Completion{services.Sound}, cobra.ShellCompDirectiveNoFileComp),
-	}
-	for _, s := range backendSettings {
-		completions[s.flag] = cobra.FixedCompletions(s.values, cobra.ShellCompDirectiveNoFileComp)
-	}
-	for flag, complete := range completions {
+	completeBackend(command)
+	for flag, complete := range map[string]cobra.CompletionFunc{"without": completeGuards, "fault": completeFaults, "design": completeDesigns} {
 		if err := command.RegisterFlagCompletionFunc(flag, complete); err != nil {
 			panic(err) // the flag is not defined above
 		}
@@ -118,7 +113,7 @@ func run(ctx context.Context, flags runFlags, names []string) error {
 	}
 	began := time.Now()
 	progress := report.NewProgress(os.Stderr)
-	backend, err := open(ctx, &flags, selected, progress)
+	backend, err := open(ctx, &flags, func(on stack.Capabilities) error { return selected.fit(on, flags.brokers) }, progress)
 	if err != nil {
 		return errors.Join(err, progress.Close())
 	}
@@ -153,8 +148,8 @@ func run(ctx context.Context, flags runFlags, names []string) error {
 	return verdict(summary, results)
 }
 
-// open opens the backend, and completes the settings that depend on which one it is.
-func open(ctx context.Context, flags *runFlags, selected *selection, progress report.Progress) (stack.Backend, error) {
+// open opens the backend, and completes the settings that depend on which one it is: with auto, it is fitted to what that can.
+func open(ctx context.Context, flags *runFlags, fit func(stack.Capabilities) error, progress report.Progress) (stack.Backend, error) {
 	flags.choice.Log = func(line string) { progress.Update(report.Update{Note: line}) }
 	backend, err := stack.Open(ctx, flags.choice)
 	if err != nil {
@@ -162,7 +157,7 @@ func open(ctx context.Context, flags *runFlags, selected *selection, progress re
 	}
 	if flags.choice.Backend == auto {
 		flags.choice.Backend = backend.Name()
-		if err := selected.fit(backend.Capabilities(), flags.brokers); err != nil {
+		if err := fit(backend.Capabilities()); err != nil {
 			return nil, errors.Join(err, backend.Close())
 		}
 	}

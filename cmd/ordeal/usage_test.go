@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -11,8 +12,10 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
 
+	ordeal "github.com/ordeal-chaos/ordeal"
 	"github.com/ordeal-chaos/ordeal/harness"
 	"github.com/ordeal-chaos/ordeal/harness/stack"
+	"github.com/ordeal-chaos/ordeal/services"
 )
 
 // A mistake on the command line is answered at once with what was probably meant; nothing is started.
@@ -24,7 +27,22 @@ func TestUsageErrors(t *testing.T) {
 	}{
 		"scenario":              {[]string{"run", "redelivry"}, `no scenario "redelivry"; nearest: redelivery, `},
 		"second scenario":       {[]string{"run", "calm", "clam"}, `no scenario "clam"; nearest: calm, `},
-		"design":                {[]string{"run", "--design", "sond"}, `no design "sond"; there is: sound`},
+		"design":                {[]string{"run", "--design", "sond"}, `no design "sond": did you mean "sound"?`},
+		"parts":                 {[]string{"run", "--design", "saga+choreography"}, `parts "saga" and "choreography" contradict each other`},
+		"part":                  {[]string{"run", "--design", "saga+paymnt"}, `unknown part "paymnt": did you mean "payment"?`},
+		"guard of another":      {[]string{"run", "--design", "after-commit", "--without", "horizon"}, `design after-commit has no guard "horizon" to remove; it has: `},
+		"need of a scenario":    {[]string{"run", "last-units", "--design", "single-writer"}, `scenario "last-units" needs reservations, which design single-writer does not have`},
+		"two lists":             {[]string{"list", "--designs", "--mutants"}, "--designs and --mutants are two lists: ask for one"},
+		"list as JSON":          {[]string{"list", "--json"}, "--json goes with --designs or --mutants"},
+		"mutant":                {[]string{"mutants", "B51", "--table", "table"}, `no mutant "B51"; nearest: B11, B1, B38`},
+		"mutant, three brokers": {[]string{"mutants", "B38b", "--table", "table"}, `mutant B38b: scenario "isolated-leader" needs three separate brokers: run it with --backend containers --brokers 3`},
+		"repeat of mutants":     {[]string{"mutants", "--repeat", "0"}, "--repeat 0: each bug must run at least once"},
+		"parallel of mutants":   {[]string{"mutants", "--parallel", "0"}, "--parallel 0: at least one"},
+		"table of mutants":      {[]string{"mutants", "--table", "/nowhere"}, "read --table: open /nowhere: no such file"},
+		"entry of a table":      {[]string{"mutants", "--table", "bad"}, `mutant B1: no scenario "clam"; nearest: calm, `},
+		"baseline of mutants":   {[]string{"mutants", "--table", "table", "--baseline", "bad"}, "read baseline of mutants: "},
+		"no baseline":           {[]string{"mutants", "--table", "table", "--baseline", "/nowhere"}, "read --baseline: open /nowhere: no such file"},
+		"mutants, backend":      {[]string{"mutants", "--backend", "embed"}, `backend "embed"; there are embedded, containers, auto`},
 		"guard":                 {[]string{"run", "--without", "inbox"}, `unknown guard "inbox": did you mean "inbox-dedup"?`},
 		"second guard":          {[]string{"run", "--without", "outbox,sweper"}, `did you mean "sweeper"?`},
 		"contradiction":         {[]string{"run", "--without", "outbox,after-commit-outbox"}, `guards "outbox" and "after-commit-outbox" contradict each other`},
@@ -70,12 +88,14 @@ func TestUsageErrors(t *testing.T) {
 	}
 	s := newSite(t)
 	s.env = []string{"DOCKER_HOST=unix://" + s.tmp + "/none.sock"}
+	s.write(t, "table", killable+stale+leftOut)
+	s.write(t, "bad", strings.Replace(stale, "calm", "clam", 1))
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			began := time.Now()
 			args := test.args
-			if args[0] == "run" {
-				args = append([]string{"run", "--out", s.out}, args[1:]...)
+			if args[0] == "run" || args[0] == "mutants" {
+				args = append([]string{args[0], "--out", s.out}, args[1:]...)
 			}
 			run := s.run(t, args...)
 			run.requireCode(t, exitUsage)
@@ -177,7 +197,7 @@ func TestHarnessErrors(t *testing.T) {
 func TestHelp(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	for _, args := range [][]string{{}, {"--help"}, {"help"}, {"help", "run"}, {"run", "--help"}, {"list", "-h"}, {"check", "--help"}, {"doctor", "--help"}} {
+	for _, args := range [][]string{{}, {"--help"}, {"help"}, {"help", "run"}, {"run", "--help"}, {"list", "-h"}, {"mutants", "--help"}, {"check", "--help"}, {"doctor", "--help"}} {
 		run := s.run(t, args...)
 		run.requireCode(t, exitPass)
 		require.Contains(t, run.stdout.String(), "Usage:\n  ordeal")
@@ -211,7 +231,8 @@ func TestList(t *testing.T) {
 	list := s.run(t, "list")
 	list.requireCode(t, exitPass)
 	for _, want := range []string{
-		`(?m)^SCENARIOS`, `(?m)^  calm  +\S`, `(?m)^GUARDS`, `(?m)^  inbox-dedup  +\S`, `(?m)^FAULTS`,
+		`(?m)^SCENARIOS`, `(?m)^  calm  +\S`, `(?m)^DESIGNS`, `(?m)^  tcc-rest  +\S`, `(?m)^GUARDS OF EVERY DESIGN`,
+		`(?m)^GUARDS OF SOME DESIGNS, BY THEIR STOCK .*\n(  \S.*\n)*  version-check  +version-column: \S`, `(?m)^  inbox-dedup  +\S`, `(?m)^FAULTS`,
 		`(?m)^SCENARIOS THAT NEED THREE BROKERS \(ordeal run NAME --backend containers --brokers 3\)\n(  \S.*\n)*  leader-loss  +\S`,
 		`(?m)^BACKENDS`, `(?m)^  containers  +\S`, `(?m)^  auto  +\S`, `(?m)^  acks-all  +.*Shown by isolated-leader\.$`,
 		`(?m)^  latency:LINK  +\S`, `(?m)^  broker-outage  +\S`, `(?m)^GUARANTEES`,
@@ -221,6 +242,29 @@ func TestList(t *testing.T) {
 	}
 	before, _, _ := strings.Cut(list.stdout.String(), "SCENARIOS THAT NEED")
 	require.NotContains(t, before, "leader-loss")
+	for _, guard := range services.Guards() {
+		require.Regexp(t, `(?m)^  `+guard.Name+`  +\S`, list.stdout.String())
+	}
+
+	designs := s.run(t, "list", "--designs")
+	designs.requireCode(t, exitPass)
+	for _, want := range []string{
+		`(?m)^sound\n  about +\S`, `(?m)^timeout-compensation-sweeper$`, `(?m)^  parts +kafka-transaction; else those of sound$`,
+		`(?m)^  lacks +sweeper$`, `(?m)^  guards +inbox-dedup, `, `(?m)^coordination\n  choreography  +\S`, `(?m)^  promises +every guarantee$`,
+	} {
+		require.Regexp(t, want, designs.stdout.String())
+	}
+	var listed []listedDesign
+	require.NoError(t, json.Unmarshal([]byte(s.run(t, "list", "--designs", "--json").stdout.String()), &listed))
+	require.Equal(t, "sound", listed[0].Name)
+	require.Len(t, listed, len(services.Designs()))
+
+	mutants := s.run(t, "list", "--mutants")
+	mutants.requireCode(t, exitPass)
+	require.Regexp(t, `(?m)^B11 +sound +inbox-dedup +redelivery +double-effect +\S`, mutants.stdout.String())
+	var table []ordeal.Mutant
+	require.NoError(t, json.Unmarshal([]byte(s.run(t, "list", "--mutants", "--json").stdout.String()), &table))
+	require.GreaterOrEqual(t, len(table), ordeal.Bugs)
 }
 
 func TestDoctor(t *testing.T) {

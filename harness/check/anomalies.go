@@ -6,6 +6,7 @@ const (
 	ConservationBroken    = "conservation-broken"
 	LostUpdate            = "lost-update"
 	Oversell              = "oversell"
+	StaleCache            = "stale-cache"
 	MissingDeduction      = "missing-deduction"
 	WrongQuantity         = "wrong-quantity"
 	TerminalOverwritten   = "terminal-overwritten"
@@ -40,6 +41,8 @@ const (
 	SplitTransaction      = "split-transaction"
 	OffsetBeforeEffects   = "offset-before-effects"
 	DuplicateReservation  = "duplicate-reservation"
+	DuplicateRecord       = "duplicate-record"
+	AbortedRead           = "aborted-read"
 	UnpaidOrder           = "unpaid-order"
 	MissingRefund         = "missing-refund"
 	WrongAmount           = "wrong-amount"
@@ -63,6 +66,7 @@ var Kinds = []Kind{
 	{ConservationBroken, "After a commit, available + reserved + sold was not what was put in.", true},
 	{LostUpdate, "A commit moved the stock columns differently from its ledger entries.", true},
 	{Oversell, "The ledger reserved and sold more than there was.", true},
+	{StaleCache, "At rest the cache counted other stock than the committed row.", true},
 	{MissingDeduction, "A confirmed order line was never sold in the ledger.", true},
 	{WrongQuantity, "A confirmed order line was sold in another quantity or SKU.", false},
 	{LedgerRewritten, "An entry of an append-only ledger was changed or deleted.", false},
@@ -96,6 +100,8 @@ var Kinds = []Kind{
 	{PayloadMismatch, "An event says something else than the rows that it announces.", false},
 	{LostWrite, "A produce that the broker acknowledged is not at its offset in the log.", true},
 	{InconsistentOffset, "One offset was read with two values, or the log lost what it had shown.", false},
+	{DuplicateRecord, "An idempotent producer's event is in its topic twice.", false},
+	{AbortedRead, "A consumer acted on a record whose transaction was aborted.", true},
 	{OverCompensation, "More was released than reserved, or another quantity.", true},
 	{UnpaidOrder, "A confirmed order was never charged, or its payment was given back.", true},
 	{MissingRefund, "A cancelled or nonexistent order was charged, and never refunded.", true},

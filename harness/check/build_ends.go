@@ -79,6 +79,7 @@ func (v *View) lose(partition *Partition, record *Record) {
 	is := func(r *Record) bool { return r == record }
 	event.Records = slices.DeleteFunc(event.Records, is)
 	event.DeadLetters = slices.DeleteFunc(event.DeadLetters, is)
+	event.Retries = slices.DeleteFunc(event.Retries, is)
 }
 
 // cutFrom is the first offset that the partition's log lost; false when it lost none. Offsets from there on may

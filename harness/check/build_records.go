@@ -23,7 +23,13 @@ const (
 	headerConsumer          = "dlt-consumer"
 )
 
-const deadLetterPrefix = "dlt-"
+// Topics made from others: of dead letters, and of records that wait to be tried again.
+const (
+	deadLetterPrefix = "dlt-"
+	retryPrefix      = "retry-"
+)
+
+func isRetryTopic(topic string) bool { return strings.HasPrefix(topic, retryPrefix) }
 
 func isDeadLetterTopic(topic string) bool { return strings.HasPrefix(topic, deadLetterPrefix) }
 
@@ -139,7 +145,7 @@ func (b *Builder) decode(record *Record, value []byte) {
 	} else {
 		record.Broken = fmt.Sprintf("value is no event: %v", err)
 	}
-	if isDeadLetterTopic(record.Topic) {
+	if isDeadLetterTopic(record.Topic) || isRetryTopic(record.Topic) {
 		record.Origin = origin(record)
 	}
 	if record.EventID == "" {
@@ -167,6 +173,10 @@ func (v *View) file(record *Record) {
 	event := v.event(record.EventID)
 	if isDeadLetterTopic(record.Topic) {
 		event.DeadLetters = append(event.DeadLetters, record)
+		return
+	}
+	if isRetryTopic(record.Topic) {
+		event.Retries = append(event.Retries, record)
 		return
 	}
 	event.Records = append(event.Records, record)

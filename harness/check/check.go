@@ -85,9 +85,6 @@ func (j Judgement) Result(name string) (Result, bool) {
 // Payments are the guarantees of a payment service, where orders are paid for, besides [OrderAndStock].
 var Payments = []Guarantee{paymentsMatchOrders, chargedOnce}
 
-// All returns every guarantee there is.
-func All() []Guarantee { return slices.Concat(OrderAndStock, Payments) }
-
 // OrderAndStock are the guarantees of the order and stock services, without payment.
 var OrderAndStock = []Guarantee{
 	stockNeverNegative,
@@ -115,3 +112,15 @@ var OrderAndStock = []Guarantee{
 	logSound,
 	compensationBounded,
 }
+
+// Optional are guarantees that only some systems promise, instead of some of [OrderAndStock] or besides them. They are
+// selected by name, with [Only].
+var Optional = []Guarantee{
+	noLostDecision,
+	noDuplicateRecord,
+	noAbortedRead,
+	CacheAgrees,
+}
+
+// All returns every guarantee there is. No system promises all of them.
+func All() []Guarantee { return slices.Concat(OrderAndStock, Payments, Optional) }

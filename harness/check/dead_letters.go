@@ -59,7 +59,7 @@ func (v *View) keptPositions() map[Position]bool {
 	kept := make(map[Position]bool)
 	for _, partition := range v.Partitions {
 		for _, record := range partition.Records {
-			if record.Origin != nil && !record.Aborted {
+			if record.Origin != nil && !record.Aborted && isDeadLetterTopic(record.Topic) {
 				kept[*record.Origin] = true
 			}
 		}
@@ -111,10 +111,18 @@ func (s *deadLetterSearch) poison(partition *Partition, offset groupOffset) {
 			return
 		}
 		if record.Payload == nil && !record.Aborted {
-			s.owe(record.Position(), s.view.events[record.EventID], offset.probe.Seq,
+			s.owe(record.keeps(), s.view.events[record.EventID], offset.probe.Seq,
 				fmt.Sprintf("its %s, and group %s committed offset %d past it", record.Broken, offset.group, offset.committed))
 		}
 	}
+}
+
+// keeps is the place of the record or, of a retry, of the record that it keeps.
+func (r *Record) keeps() Position {
+	if r.Origin != nil {
+		return *r.Origin
+	}
+	return r.Position()
 }
 
 // whole compares a dead letter with the record that it says it keeps.
@@ -179,7 +187,7 @@ func difference(original, letter *Record) string {
 func (s *deadLetterSearch) applied(event *Event) {
 	for _, service := range s.view.services() {
 		dead, effect := s.fate(event, service)
-		if dead == 0 || effect == 0 || event.replayed() {
+		if dead == 0 || effect == 0 || event.replayed() || event.replayedBy(service.Group) {
 			continue
 		}
 		s.finding.Anomalies = append(s.finding.Anomalies, Anomaly{
@@ -214,6 +222,11 @@ func (s *deadLetterSearch) fate(event *Event, service history.Service) (dead, ef
 
 func (s *deadLetterSearch) keepsLedger(service history.Service) bool {
 	return s.view.producer(stockTopic) == service.Name
+}
+
+// replayedBy says whether a consumer recorded that it replayed the event from its dead letter.
+func (e *Event) replayedBy(group string) bool {
+	return slices.ContainsFunc(e.Inbox, func(row *InboxRow) bool { return row.Consumer == group && row.Outcome == Replayed })
 }
 
 // replayed says whether somebody put the event back on its topic, on purpose, after it was given up.

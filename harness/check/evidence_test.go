@@ -97,11 +97,9 @@ func TestACrashedCheckerIsUnknown(t *testing.T) {
 }
 
 func TestIncompleteObservationOnlySuspects(t *testing.T) {
-	blind := func(events []history.Event) Judgement {
-		return judge(t, edited(events, probed(history.ProbeTable, "orders.orders"), func(e *history.Event) { e.Probe.OK = false }))
-	}
 	for _, bug := range bugs() {
-		judgement := blind(bug.history())
+		blind := edited(bug.history(), probed(history.ProbeTable, "orders.orders"), func(e *history.Event) { e.Probe.OK = false })
+		judgement := Judge(build(t, blind), promised(bug.name))
 		certain := false
 		for _, kind := range Kinds {
 			if kind.Name == bug.name {

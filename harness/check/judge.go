@@ -34,17 +34,17 @@ func JudgeFile(path string, guarantees []Guarantee) (*View, Judgement, error) {
 	return view, judgement, nil
 }
 
-// Named selects guarantees of [All] by name, in the order given. The second result holds the
-// names that are none of them.
+// Named selects guarantees of [All] by name, in the order given. The second result holds
+// the names that are none of them.
 func Named(names []string) (guarantees []Guarantee, unknown []string) {
-	all := All()
+	known := All()
 	for _, name := range names {
-		i := slices.IndexFunc(all, func(g Guarantee) bool { return g.Name == name })
+		i := slices.IndexFunc(known, func(g Guarantee) bool { return g.Name == name })
 		if i < 0 {
 			unknown = append(unknown, name)
 			continue
 		}
-		guarantees = append(guarantees, all[i])
+		guarantees = append(guarantees, known[i])
 	}
 	return guarantees, unknown
 }

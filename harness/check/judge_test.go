@@ -25,7 +25,7 @@ func build(t *testing.T, events []history.Event) *View {
 
 func judge(t *testing.T, events []history.Event) Judgement {
 	t.Helper()
-	return Judge(build(t, events), All())
+	return Judge(build(t, events), standard())
 }
 
 // names are the anomalies found, each once, sorted.

@@ -23,7 +23,8 @@ func (v *View) eventTopics() []string {
 	var topics []string
 	seen := make(map[string]bool)
 	for _, partition := range v.Partitions {
-		if !seen[partition.Topic] && v.producer(partition.Topic) != "" {
+		// Retries come again in any order: what counts is in which order they are applied.
+		if !seen[partition.Topic] && v.producer(partition.Topic) != "" && !isRetryTopic(partition.Topic) {
 			seen[partition.Topic] = true
 			topics = append(topics, partition.Topic)
 		}

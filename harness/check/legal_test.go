@@ -129,6 +129,33 @@ func TestLegalHistoriesRaiseNoAlarm(t *testing.T) {
 			w.ignore("order", reserved)
 			w.settle(cancelled, LedgerRelease)
 		},
+		"a dead letter is replayed": func(w *world) {
+			p := buy(9, line("sku-2", 1000))
+			placed := w.place(p)
+			w.publish(placed)
+			w.publish(w.giveUp("stock", placed))
+			rejected, outbox := w.announce("stock", stockTopic, "StockRejected", p, 1)
+			w.commit("stock", "stock->postgres", []string{placed.id, p.id, rejected.id},
+				w.replay("stock", placed), p.reserved("insert", ReservationRejected, rejected.id), outbox)
+			w.publish(rejected)
+			cancelled := w.decide(p, Cancelled, rejected)
+			w.publish(cancelled)
+			w.ignore("stock", cancelled)
+		},
+		"records of one order wait in the retry topic, and pass each other there": func(w *world) {
+			p := buy(9, line("sku-1", 1))
+			placed := w.place(p)
+			w.publish(placed)
+			w.append(w.retry(&placed.at))
+			cancelled := w.decide(p, Cancelled, nil)
+			w.publish(cancelled)
+			w.append(w.retry(&cancelled.at))
+			w.append(w.retry(&placed.at))
+			reserved := w.reserve(placed)
+			w.publish(reserved)
+			w.ignore("order", reserved)
+			w.settle(cancelled, LedgerRelease)
+		},
 		"another service's messages carry the event id": func(w *world) {
 			w.emit(history.Event{Wire: &history.Wire{
 				Link: "stock->kafka-1", Conn: 2, Msg: 1, Direction: history.Request, Kind: "Produce", Tokens: []string{"OrderPlaced-of-order-9"},

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -159,7 +160,7 @@ func TestLegalPaymentsRaiseNoAlarm(t *testing.T) {
 		view.Header.Exercises = append(view.Header.Exercises, guarantee.Name)
 	}
 	view.Header.Exercises = append(view.Header.Exercises, declines.Name)
-	judgement := Judge(view, All())
+	judgement := Judge(view, standard())
 	for _, result := range judgement.Results {
 		require.Empty(t, result.Anomalies, result.Name)
 	}
@@ -178,6 +179,20 @@ func TestPaymentsWait(t *testing.T) {
 		e.Probe.OK, e.Probe.Detail = false, "deadline"
 		e.Probe.Numbers["idle_ms"] = 10
 	}))
-	result, _ := Judge(view, All()).Result(paymentsMatchOrders.Name)
+	result, _ := Judge(view, standard()).Result(paymentsMatchOrders.Name)
 	require.Equal(t, Unknown, result.Verdict, "%v", result.Anomalies)
+}
+
+func TestStoryTellsOfMoney(t *testing.T) {
+	view := build(t, paidStory(func(w *world) { w.refunded(buy(9, line("sku-1", 2))) }))
+	var told []string
+	for _, m := range view.Story(Anomaly{Name: MissingRefund, Subject: "order order-9", Events: []int64{view.payment("payment-of-order-9").Last().Seq}}) {
+		if m.Source == "payments" {
+			told = append(told, m.What)
+		}
+	}
+	all := strings.Join(told, "\n")
+	require.Contains(t, all, "ledger capture 990 for order order-9 (event StockReserved-of-order-9)")
+	require.Contains(t, all, "payment of order order-9 committed as REFUNDED version 2 of 990")
+	require.Contains(t, all, "ledger refund 990 for order order-9 (event OrderCancelled-of-order-9)")
 }

@@ -8,12 +8,28 @@ var noLostEvent = Guarantee{
 	Check:     checkLostEvents,
 }
 
-func checkLostEvents(v *View) (f Finding) {
+// noLostDecision is what remains where the announcement of a placed order may fail, and the order is then cancelled.
+var noLostDecision = Guarantee{
+	ID: "I9", Name: "no-lost-decision",
+	Statement: "Every committed order version, reservation made for an order, and outbox row is announced by a record, but for the placement of an order that was cancelled.",
+	Check: func(v *View) Finding {
+		return lostEvents(v, func(order *Order, version OrderVersion) bool {
+			return version.Status == Pending && order.Status() == Cancelled
+		})
+	},
+}
+
+func checkLostEvents(v *View) Finding {
+	return lostEvents(v, func(*Order, OrderVersion) bool { return false })
+}
+
+// lostEvents looks for commits that nothing announces, except those of order versions that are excused.
+func lostEvents(v *View, excused func(*Order, OrderVersion) bool) (f Finding) {
 	search := lostSearch{view: v, finding: &f, reported: make(map[string]bool)}
 	search.atRest, search.reason = v.rest()
 	for _, order := range v.Orders {
 		for i, version := range order.Versions {
-			if version.Deleted || i > 0 && sameAnnouncement(order.Versions[i-1], version) {
+			if version.Deleted || i > 0 && sameAnnouncement(order.Versions[i-1], version) || excused(order, version) {
 				continue
 			}
 			what := fmt.Sprintf("version %d (%s) of order %s", version.Version, version.Status, order.ID)
@@ -38,8 +54,8 @@ func checkLostEvents(v *View) (f Finding) {
 		}
 	}
 	for _, row := range v.Outbox {
-		// Dead letters in the outbox are judged with the dead letters.
-		if row.EventID == "" || isDeadLetterTopic(row.Topic) || search.reported[row.EventID] {
+		// Dead letters in the outbox are judged with the dead letters, and of retries what becomes of them.
+		if row.EventID == "" || isDeadLetterTopic(row.Topic) || isRetryTopic(row.Topic) || search.reported[row.EventID] {
 			continue
 		}
 		search.require("event "+row.EventID, row.EventID, firstVisible(v.event(row.EventID)) != nil,

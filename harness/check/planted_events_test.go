@@ -132,6 +132,25 @@ func logBugs() []planted {
 				w.ignore("stock", cancelled)
 			})
 		}},
+		{AppliedAndDead, nil, "event OrderPlaced-of-order-9", func() []history.Event { // another consumer recorded a replay
+			return story(func(w *world) {
+				p := buy(9, line("sku-2", 1000))
+				placed := w.place(p)
+				w.publish(placed)
+				w.publish(w.giveUp("stock", placed))
+				w.commit("orders", "order->postgres", nil, receipt("order", placed, Replayed))
+				rejected := w.reject(placed)
+				w.publish(rejected)
+				cancelled := w.decide(p, Cancelled, rejected)
+				w.publish(cancelled)
+				w.ignore("stock", cancelled)
+			})
+		}},
+		{SkippedRecord, []string{DeadLetterLoss}, "retry-order-events/7", func() []history.Event { // set aside, and forgotten
+			return story(func(w *world) {
+				w.append(w.retry(&history.Record{Topic: orderTopic, Partition: 7, Offset: 3, Value: history.Bytes("{")}))
+			})
+		}},
 		{LostWrite, nil, "order-events/0", func() []history.Event {
 			return edited(story(func(*world) {}), crossed("Produce", history.Response, "OrderPlaced-of-order-1"), func(e *history.Event) {
 				e.Wire.Records = []string{"order-events/0@4711"}

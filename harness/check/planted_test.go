@@ -105,7 +105,7 @@ type planted struct {
 }
 
 func bugs() []planted {
-	return slices.Concat(stockBugs(), orderBugs(), eventBugs(), logBugs(), livenessBugs(), transactionBugs(), serviceBugs(), brokerBugs(), paymentBugs())
+	return slices.Concat(stockBugs(), orderBugs(), eventBugs(), logBugs(), livenessBugs(), transactionBugs(), serviceBugs(), brokerBugs(), directBugs(), paymentBugs())
 }
 
 func stockBugs() []planted {
@@ -334,7 +334,44 @@ func orderBugs() []planted {
 			return edited(story(func(w *world) { w.rejected(buy(9, line("sku-2", 1000))) }), completed(history.Place, "order-9"),
 				func(e *history.Event) { e.Op.State = Confirmed })
 		}},
+		{StaleCache, nil, "sku sku-2", func() []history.Event {
+			return story(func(w *world) { w.counted("sku-1", 98); w.counted("sku-2", 96) })
+		}},
+		{StaleCache, nil, "sku sku-1", func() []history.Event { // it was lost
+			return story(func(w *world) {
+				w.emit(history.Event{Probe: &history.Probe{Name: history.ProbeCache, Subject: "sku-1", Detail: "there is no count"}})
+			})
+		}},
 	}
+}
+
+// counted says what the cache holds of a SKU.
+func (w *world) counted(sku string, available int64) {
+	w.emit(history.Event{Probe: &history.Probe{
+		Name: history.ProbeCache, Subject: sku, OK: true, Numbers: map[string]int64{"available": available},
+	}})
+}
+
+func TestCacheAgrees(t *testing.T) {
+	judged := func(events []history.Event) Result {
+		result, ok := Judge(build(t, events), append(standard(), CacheAgrees)).Result(CacheAgrees.Name)
+		require.True(t, ok)
+		return result
+	}
+	sound := judged(story(func(w *world) { w.counted("sku-1", 98); w.counted("sku-2", 97) }))
+	assert.Equal(t, Pass, sound.Verdict)
+	assert.Equal(t, 2, sound.Examined)
+
+	idle := judged(story(func(w *world) {
+		w.supply("sku-3", 5)
+		w.emit(history.Event{Probe: &history.Probe{Name: history.ProbeCache, Subject: "sku-3", Detail: "there is no count"}})
+	}))
+	assert.True(t, idle.Skipped, "nobody asked for it")
+
+	busy := judged(edited(story(func(w *world) { w.counted("sku-1", 90) }), probed(history.ProbeQuiescent, ""), func(e *history.Event) {
+		e.Probe.OK, e.Probe.Detail = false, "deadline; 3 changes of redis"
+	}))
+	assert.Equal(t, Unknown, busy.Verdict, "it may still be given back")
 }
 
 func (w *world) afterRejection(placed *signal) {
@@ -352,7 +389,7 @@ func TestEveryPlantedBugIsFoundByName(t *testing.T) {
 		covered[bug.name] = true
 		t.Run(fmt.Sprintf("%02d-%s", i, bug.name), func(t *testing.T) {
 			view := build(t, bug.history())
-			judgement := Judge(view, All())
+			judgement := Judge(view, promised(bug.name))
 			want := append([]string{bug.name}, bug.beside...)
 			slices.Sort(want)
 			assert.Equal(t, want, names(judgement), "%+v", judgement.Anomalies())

@@ -131,10 +131,10 @@ func (v *View) belongs(event *Event, topic string) bool {
 // inTopic says whether the topic has a record of the event that no harness wrote. One of an aborted transaction
 // counts: the log has it.
 func (e *Event) inTopic(topic string) bool {
-	for _, records := range [...][]*Record{e.Records, e.DeadLetters} {
+	for _, records := range [...][]*Record{e.Records, e.DeadLetters, e.Retries} {
 		for _, record := range records {
 			// The letter of an injected record bears its mark, but a service wrote it.
-			if record.Topic == topic && (!record.Injected || isDeadLetterTopic(topic)) {
+			if record.Topic == topic && (!record.Injected || isDeadLetterTopic(topic) || isRetryTopic(topic)) {
 				return true
 			}
 		}

@@ -228,6 +228,7 @@ const (
 	Applied      = "applied"
 	Ignored      = "ignored"
 	DeadLettered = "dead-lettered"
+	Replayed     = "replayed" // dead-lettered first
 )
 
 // InboxRow says that a consumer handled an event.
@@ -255,6 +256,7 @@ type Event struct {
 	Version     int64     // zero when no record of it could be decoded
 	Records     []*Record // on its own topic
 	DeadLetters []*Record // on dead-letter topics
+	Retries     []*Record // on retry topics
 	Inbox       []*InboxRow
 	Outbox      []*OutboxRow
 	Entries     []*Entry // ledger entries that it caused
@@ -315,7 +317,7 @@ type Record struct {
 	EventID   string         // of the payload, else of the header, else "topic/partition@offset"
 	Payload   *Payload       // nil when the value is no event
 	Broken    string         // why it is none
-	Origin    *Position      // of a dead letter: where it was consumed
+	Origin    *Position      // of a dead letter or a retry: where it was consumed
 	Aborted   bool
 	Injected  bool
 	Cut       bool // a broker lost it after it had been read: it is not in its partition's Records

@@ -358,6 +358,22 @@ func (w *world) giveUp(group string, s *signal) *signal {
 	return letter
 }
 
+// retry is a record set aside in the retry topic.
+func (w *world) retry(kept *history.Record) *history.Record {
+	headers := map[string]string{
+		headerOriginalTopic: kept.Topic, headerOriginalPartition: strconv.Itoa(int(kept.Partition)), headerOriginalOffset: number(kept.Offset),
+	}
+	maps.Copy(headers, kept.Headers)
+	return &history.Record{Topic: retryPrefix + kept.Topic, Partition: kept.Partition, Key: kept.Key, Value: kept.Value, Headers: headers}
+}
+
+// replay is a consumer that applies what it gave up, from the dead letter: its inbox row says so.
+func (w *world) replay(group string, s *signal) *history.Row {
+	replayed := receipt(group, s, Replayed)
+	replayed.Action = "update"
+	return replayed
+}
+
 // fault is a fault that bit, around whatever during does.
 func (w *world) fault(id int, during func()) {
 	stage := func(stage string, bit bool, evidence string) {
@@ -375,7 +391,7 @@ func (w *world) finish() {
 	probe := func(p history.Probe) { w.emit(history.Event{Probe: &p}) }
 	probe(history.Probe{Name: history.ProbeQuiescent, OK: true, Detail: "quiescent", Numbers: map[string]int64{"idle_ms": 120, "deadline_ms": 20000, "starved": 0}})
 	tables, taps := []string{"orders.orders", "orders.outbox", "stock.stock", "stock.stock_ledger"}, []string{"wal/orders", "wal/stock", "topics"}
-	groups := map[string][]string{orderTopic: {"stock"}, stockTopic: {"order"}}
+	groups := map[string][]string{orderTopic: {"stock"}, stockTopic: {"order"}, retryPrefix + orderTopic: {"stock"}}
 	if w.paid {
 		tables, taps = append(tables, "payments.payments", "payments.payment_ledger"), append(taps, "wal/payments")
 		groups = map[string][]string{orderTopic: {"stock", "payment"}, stockTopic: {"order", "payment"}, paymentTopic: {"order"}}
@@ -397,3 +413,6 @@ func (w *world) finish() {
 	probe(history.Probe{Name: history.ProbeOverlap, Subject: "sku-1", OK: true, Numbers: map[string]int64{"overlaps": 3}})
 	w.phase(history.End)
 }
+
+// standard are the guarantees that every world is judged by.
+func standard() []Guarantee { return slices.Concat(OrderAndStock, Payments) }

@@ -249,6 +249,9 @@ const (
 	ProbeHarness = "harness"
 	// ProbeOverlap: transactions that overlapped on the wire. Subject: the SKU; number "overlaps".
 	ProbeOverlap = "overlap"
+	// ProbeCache: what a cache holds at the end. Subject: the SKU; number "available". OK when there is a count; Detail
+	// says what is there instead.
+	ProbeCache = "cache"
 )
 
 // Probe is a measurement of the harness itself.

@@ -162,6 +162,9 @@ func (b *containers) assemble(ctx context.Context, e *Environment, options Optio
 		if err := b.addPostgres(ctx, e, c.clients, options); err != nil {
 			return err
 		}
+		if err := b.addCaches(ctx, e, c.clients, options); err != nil {
+			return err
+		}
 		return e.start(ctx)
 	})
 	return group.Wait()

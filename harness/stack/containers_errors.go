@@ -38,8 +38,12 @@ func tooOld(address, api string) error {
 
 // noImage says that an image is neither there nor to be had.
 func noImage(name string, use imageUse, err error) error {
-	return unavailable{fmt.Errorf("get image %s: the engine has none and cannot pull it (%w); run make images, which builds %s, or name one with %s or %s",
-		name, briefly(err), use.recipe, use.flag, use.env)}
+	with := use.env
+	if use.flag != "" {
+		with = use.flag + " or " + use.env
+	}
+	return unavailable{fmt.Errorf("get image %s: the engine has none and cannot pull it (%w); run make images, which builds %s, or name one with %s",
+		name, briefly(err), use.recipe, with)}
 }
 
 // remoteServices says why services cannot be containers of an engine elsewhere.

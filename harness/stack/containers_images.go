@@ -15,6 +15,7 @@ import (
 const (
 	KafkaImageEnv    = "ORDEAL_KAFKA_IMAGE"
 	PostgresImageEnv = "ORDEAL_POSTGRES_IMAGE"
+	RedisImageEnv    = "ORDEAL_REDIS_IMAGE"
 )
 
 // imageUse is one thing that an image is needed for.
@@ -27,6 +28,7 @@ type imageUse struct {
 var (
 	kafkaImage    = imageUse{"apache/kafka:4.4.0", "ordeal/kafka:4.4.0", "--kafka-image", KafkaImageEnv}
 	postgresImage = imageUse{"postgres:17.5", "ordeal/postgres:17.5", "--postgres-image", PostgresImageEnv}
+	redisImage    = imageUse{"redis:7.0.15", "ordeal/redis:7.0.15", "", RedisImageEnv} // for designs that use Redis
 )
 
 const (
@@ -41,7 +43,7 @@ type image struct{ name, id string }
 // String is the name, and the content that it stands for at the moment: "postgres:17.5 (sha256:0123456789ab)".
 func (i image) String() string { return fmt.Sprintf("%s (%.19s)", i.name, i.id) }
 
-// images are what the containers of a session run.
+// images are what every session's containers run.
 type images struct{ kafka, postgres image }
 
 // findImages returns the images that the user named, "" for none, else the official ones where the engine

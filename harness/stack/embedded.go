@@ -110,6 +110,9 @@ func (b *embedded) assemble(ctx context.Context, options Options) (*Environment,
 	if err := b.addPostgres(ctx, e, options); err != nil {
 		return e, err
 	}
+	if err := b.addCaches(e, options); err != nil {
+		return e, err
+	}
 	if brokerCount(options) == 0 {
 		return e, nil
 	}

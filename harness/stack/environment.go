@@ -31,6 +31,7 @@ type Environment struct {
 	postgres  []*Postgres
 	databases map[string]*Postgres
 	brokers   []*Broker
+	caches    []*Cache
 
 	// What differs where the servers are containers; nil, the functions do what child processes need.
 	serve       func(Spec) (server, error) // describes a service that is a container
@@ -95,6 +96,9 @@ func (e *Environment) PostgresServers() []*Postgres { return slices.Clone(e.post
 
 // Brokers returns the Kafka brokers, by number.
 func (e *Environment) Brokers() []*Broker { return slices.Clone(e.brokers) }
+
+// Caches returns the Redis servers, in the order of the options.
+func (e *Environment) Caches() []*Cache { return slices.Clone(e.caches) }
 
 // LogDir is the folder of all logs, in the run folder.
 func (e *Environment) LogDir() string { return e.logs }

@@ -16,6 +16,7 @@ const ProgramEnv = "ORDEAL_PROGRAM"
 // Programs that every binary with [Dispatch] can run.
 const (
 	brokerProgram = "ordeal-broker"
+	redisProgram  = "ordeal-redis"
 	reaperProgram = "ordeal-reaper"
 	fetchProgram  = "ordeal-fetch-postgres"
 )
@@ -54,6 +55,7 @@ var dispatched bool
 
 var builtin = []Program{
 	{brokerProgram, brokerMain},
+	{redisProgram, redisMain},
 	{reaperProgram, reaperMain},
 	{fetchProgram, fetchMain},
 }

@@ -76,6 +76,7 @@ type Options struct {
 	SeparatePostgres bool
 	Brokers          int // 0 means 1
 	Topics           []Topic
+	Caches           []string // names of Redis servers
 	// Direct makes brokers advertise their real addresses, for measuring clients without links. A run
 	// that must prove that nobody walked round a link leaves it off.
 	Direct bool

@@ -123,6 +123,11 @@ func (k *kafka) request(frame []byte, m *Message) {
 			acks = produce.Acks != 0
 			r.tokens = m.Tokens
 		}
+	case kmsg.EndTxn:
+		if body = k.decodeRequest(frame, key, version, m); body != nil {
+			m.Tokens = []string{body.(*kmsg.EndTxnRequest).TransactionalID}
+			r.tokens = m.Tokens
+		}
 	case kmsg.Fetch:
 		if body = k.decodeRequest(frame, key, version, m); body != nil {
 			k.fetch(body.(*kmsg.FetchRequest))
@@ -230,6 +235,9 @@ func (k *kafka) produce(request *kmsg.ProduceRequest, m *Message) []producedBatc
 				all.addString(token)
 			}
 		}
+	}
+	if request.TransactionID != nil {
+		all.addString(*request.TransactionID)
 	}
 	m.Tokens = all.list
 	if len(batches) == 1 {

@@ -73,7 +73,7 @@ type results map[cell]scenario
 //   - every guarantee whose verdict differs, that was examined on one of them only, or whose counts are more
 //     than a factor of three apart, by acknowledged operation too, where the larger is 10 or more;
 //   - every removed guard for which a backend named none of the predicted anomalies.
-func Compare(a, b results, predicted map[string][]string, backends [2]string) []difference {
+func Compare(a, b results, predicted map[string]removal, backends [2]string) []difference {
 	var found []difference
 	for _, at := range cells(a, b) {
 		one, inA := a[at]
@@ -164,7 +164,7 @@ func because(scenarios ...scenario) string {
 // anyScenario stands for all of them, in what is said about a guard as a whole.
 const anyScenario = "*"
 
-func unpredicted(both [2]results, predicted map[string][]string, backends [2]string) (found []difference) {
+func unpredicted(both [2]results, predicted map[string]removal, backends [2]string) (found []difference) {
 	for _, guard := range slices.Sorted(maps.Keys(predicted)) {
 		for i, results := range both {
 			var named []string
@@ -174,8 +174,8 @@ func unpredicted(both [2]results, predicted map[string][]string, backends [2]str
 					ran, named = true, append(named, s.names()...)
 				}
 			}
-			if ran && !slices.ContainsFunc(predicted[guard], func(name string) bool { return slices.Contains(named, name) }) {
-				found = append(found, difference{cell{anyScenario, guard}, "predicted " + strings.Join(predicted[guard], "|"),
+			if ran && !slices.ContainsFunc(predicted[guard].predicted, func(name string) bool { return slices.Contains(named, name) }) {
+				found = append(found, difference{cell{anyScenario, guard}, "predicted " + strings.Join(predicted[guard].predicted, "|"),
 					fmt.Sprintf("%s named %s", backends[i], list(union(named, nil)))})
 			}
 		}

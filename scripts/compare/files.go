@@ -1,17 +1,20 @@
 package main
 
 import (
-	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
 	"go.yaml.in/yaml/v3"
+
+	ordeal "github.com/ordeal-chaos/ordeal"
 )
 
 // sound is the directory of the runs with no guard removed.
@@ -54,24 +57,41 @@ func (r *reason) covers(d difference) bool {
 	return matches(r.Scenario, d.scenario) && matches(r.Without, d.without) && r.Differs == d.what
 }
 
-// readPredicted reads lines of a guard and the anomalies, separated by "|", one of which its removal must show.
-func readPredicted(path string) (map[string][]string, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("read predictions: %w", err)
+// removal is one guard removed from the sound design, as the table of planted bugs has it.
+type removal struct {
+	scenarios []string
+	predicted []string // anomalies, one of which must show
+	three     bool     // it takes three brokers to show it
+}
+
+// removals are those of a table, by guard.
+func removals(mutants []ordeal.Mutant) map[string]removal {
+	three := make(map[string]bool) // names of scenarios
+	for _, scenario := range ordeal.Catalogue(ordeal.Sound) {
+		three[scenario.Name] = scenario.Brokers > 1
 	}
-	predicted := make(map[string][]string)
-	for lines := bufio.NewScanner(strings.NewReader(string(data))); lines.Scan(); {
-		words := strings.Fields(lines.Text())
-		if len(words) == 0 || strings.HasPrefix(words[0], "#") {
+	all := make(map[string]removal)
+	for _, m := range mutants {
+		if m.Design != sound || m.Without == "" {
 			continue
 		}
-		if len(words) < 2 {
-			return nil, fmt.Errorf("read predictions in %s: no anomaly in %q", path, lines.Text())
-		}
-		predicted[words[0]] = strings.Split(words[1], "|")
+		r := all[m.Without]
+		r.scenarios, r.predicted = union(r.scenarios, []string{m.Scenario}), union(r.predicted, m.Predicts)
+		r.three = r.three || three[m.Scenario]
+		all[m.Without] = r
 	}
-	return predicted, nil
+	return all
+}
+
+// printCases prints a line for each guard: its name, how many brokers it takes to show its lack, and the scenarios that do.
+func printCases(w io.Writer, all map[string]removal) {
+	for _, guard := range slices.Sorted(maps.Keys(all)) {
+		brokers := 1
+		if all[guard].three {
+			brokers = 3
+		}
+		fmt.Fprintf(w, "%s %d %s\n", guard, brokers, strings.Join(all[guard].scenarios, " "))
+	}
 }
 
 // readResults reads every report of a backend's directory, and says the backend's name.
@@ -107,12 +127,8 @@ func readResults(dir string) (results, string, error) {
 }
 
 // run compares two directories, prints the table, and says whether every difference has a reason.
-func run(w io.Writer, dirA, dirB, reasonsPath, predictedPath string) (bool, error) {
+func run(w io.Writer, dirA, dirB, reasonsPath string, predicted map[string]removal) (bool, error) {
 	reasons, err := readReasons(reasonsPath)
-	if err != nil {
-		return false, err
-	}
-	predicted, err := readPredicted(predictedPath)
 	if err != nil {
 		return false, err
 	}

@@ -8,6 +8,8 @@ import (
 	"flag"
 	"fmt"
 	"os"
+
+	ordeal "github.com/ordeal-chaos/ordeal"
 )
 
 const (
@@ -18,9 +20,9 @@ const (
 func main() {
 	flags := flag.NewFlagSet("compare", flag.ContinueOnError)
 	reasons := flags.String("reasons", "testdata/parity.yaml", "file with the differences that have a reason")
-	predicted := flags.String("predicted", "scripts/predicted", "file with the anomalies that each removed guard must show")
+	cases := flags.Bool("cases", false, "print the guards to remove, the brokers that it takes to show each, and the scenarios that do")
 	flags.Usage = func() {
-		fmt.Fprintln(flags.Output(), "compare [-reasons FILE] [-predicted FILE] DIR_A DIR_B\n"+
+		fmt.Fprintln(flags.Output(), "compare [-reasons FILE] DIR_A DIR_B\ncompare -cases\n"+
 			"Each directory is a backend's; it holds NAME/report.json of the sound design (NAME \"sound\") and of each removed guard.")
 		flags.PrintDefaults()
 	}
@@ -28,11 +30,20 @@ func main() {
 	if errors.Is(err, flag.ErrHelp) {
 		return
 	}
-	if err != nil || flags.NArg() != 2 {
+	if want := map[bool]int{true: 0, false: 2}[*cases]; err != nil || flags.NArg() != want {
 		flags.Usage()
 		os.Exit(exitUsage)
 	}
-	same, err := run(os.Stdout, flags.Arg(0), flags.Arg(1), *reasons, *predicted)
+	mutants, err := ordeal.ListMutants()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(exitUsage)
+	}
+	if *cases {
+		printCases(os.Stdout, removals(mutants))
+		return
+	}
+	same, err := run(os.Stdout, flags.Arg(0), flags.Arg(1), *reasons, removals(mutants))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(exitUsage)

@@ -22,6 +22,7 @@ type decision struct {
 	status  string // Confirmed or Cancelled
 	reason  string // of a cancellation
 	receipt *inbox.Receipt
+	silent  bool // nobody is told
 }
 
 // errDecided rolls back a decision, without receipt, on an order that is not PENDING.
@@ -65,7 +66,9 @@ func (s *service) decide(ctx context.Context, tx *db.Tx, d decision) error {
 	outcome := inbox.Ignored
 	if moved {
 		outcome = inbox.Applied
-		s.Publisher.Announce(tx, batch, events.OrderEvents, event)
+		if !d.silent {
+			s.Publisher.Announce(tx, batch, events.OrderEvents, event)
+		}
 	}
 	if d.receipt != nil {
 		d.receipt.Add(batch, outcome)
@@ -130,9 +133,6 @@ func (s *service) cancel(ctx context.Context, orderID string) (view, error) {
 const sweepLimit = 100
 
 func (s *service) loops() []app.Loop {
-	if s.Guards.Lacks(services.Sweeper) {
-		return nil
-	}
 	return []app.Loop{{Name: "sweep orders", Every: s.Config.SweepInterval, Do: s.sweep}}
 }
 
@@ -148,6 +148,9 @@ func (s *service) sweep(ctx context.Context) error {
 	})
 	if err := s.DB.Read(ctx, batch); err != nil {
 		return err
+	}
+	if len(expired) > 0 && s.Guards.Lacks(services.Sweeper) {
+		return nil
 	}
 	var errs []error
 	for _, orderID := range expired {

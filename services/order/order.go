@@ -55,6 +55,7 @@ func assemble(core app.Core) app.Parts {
 	s := &service{
 		Core: core, products: newProducts(core.Config.StockURL, core.Config.ProductCacheTTL), placed: make(chan string, workers),
 	}
+	core.Publisher.Undo = s.undo
 	parts := app.Parts{
 		Effect: s.answered,
 		Routes: func(mux *http.ServeMux) {

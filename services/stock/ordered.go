@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/ordeal-chaos/ordeal/services"
 	"github.com/ordeal-chaos/ordeal/services/internal/db"
 	"github.com/ordeal-chaos/ordeal/services/internal/events"
@@ -51,24 +53,27 @@ func (s *service) ignore(ctx context.Context, receipt *inbox.Receipt) error {
 // reserve reserves all lines of an order, or fails with a shortage.
 func (s *service) reserve(ctx context.Context, receipt *inbox.Receipt, e events.Event) error {
 	return s.DB.Transact(ctx, func(ctx context.Context, tx *db.Tx) error {
-		if err := s.take(ctx, tx, tx.Batch(), e.Lines); err != nil {
+		batch := tx.Batch()
+		s.stocks.enter(ctx, tx, batch)
+		if err := s.take(ctx, tx, batch, e.Lines); err != nil {
 			return err
 		}
-		return s.answer(ctx, tx, receipt, e, events.Event{Type: events.StockReserved})
+		return s.answer(ctx, tx, tx.Batch(), receipt, e, events.Event{Type: events.StockReserved})
 	})
 }
 
 func (s *service) reject(ctx context.Context, receipt *inbox.Receipt, e events.Event, short *shortage) error {
 	return s.DB.Transact(ctx, func(ctx context.Context, tx *db.Tx) error {
-		return s.answer(ctx, tx, receipt, e, events.Event{Type: events.StockRejected, Reason: short.Error()})
+		batch := tx.Batch()
+		s.stocks.enter(ctx, tx, batch)
+		return s.answer(ctx, tx, batch, receipt, e, events.Event{Type: events.StockRejected, Reason: short.Error()})
 	})
 }
 
-// answer writes what reserving came to and announces it.
-func (s *service) answer(ctx context.Context, tx *db.Tx, receipt *inbox.Receipt, e, answer events.Event) error {
+// answer writes what reserving came to and announces it, in the batch.
+func (s *service) answer(ctx context.Context, tx *db.Tx, batch *pgx.Batch, receipt *inbox.Receipt, e, answer events.Event) error {
 	answer.ID, answer.OrderID, answer.Version, answer.Lines, answer.PaymentAmt = events.NewID(), e.OrderID, 1, e.Lines, e.PaymentAmt
 	r := reservation{id: events.NewID(), orderID: &e.OrderID, status: Rejected, announce: &answer.ID, cause: &e.ID, lines: e.Lines}
-	batch := tx.Batch()
 	receipt.Add(batch, inbox.Applied)
 	if answer.Type == events.StockReserved {
 		r.status = Reserved
@@ -90,6 +95,7 @@ func (s *service) settle(ctx context.Context, receipt *inbox.Receipt, e events.E
 			}
 		}
 		batch := tx.Batch()
+		s.stocks.enter(ctx, tx, batch)
 		if tcc && how.status == Released {
 			queueFence(batch, e.OrderID)
 		}
@@ -103,7 +109,9 @@ func (s *service) settle(ctx context.Context, receipt *inbox.Receipt, e events.E
 			already = already || h.status == how.status
 			if h.status == Reserved {
 				h.cause = &e.ID
-				how.queue(batch, h.reservation)
+				if err := s.end(ctx, tx, batch, h.reservation, how); err != nil {
+					return err
+				}
 				outcome = inbox.Applied
 			}
 		}

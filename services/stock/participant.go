@@ -138,7 +138,7 @@ const sellUntakenSQL = `update stock set available = available - $2, sold = sold
 
 // confirmOrder sells what was reserved for an order. Doing it again is well.
 func (s *service) confirmOrder(ctx context.Context, orderID string) error {
-	return s.settleOrder(ctx, orderID, func(batch *pgx.Batch, found []held) error {
+	return s.settleOrder(ctx, orderID, func(ctx context.Context, tx *db.Tx, batch *pgx.Batch, found []held) error {
 		h, ok := ofStatus(found, Reserved)
 		if !ok {
 			if _, sold := ofStatus(found, Confirmed); sold {
@@ -151,15 +151,14 @@ func (s *service) confirmOrder(ctx context.Context, orderID string) error {
 			how.update = sellUntakenSQL
 			queueLedger(batch, opReserve, h.reservation)
 		}
-		how.queue(batch, h.reservation)
-		return nil
+		return s.end(ctx, tx, batch, h.reservation, how)
 	})
 }
 
 // cancelOrder releases what was reserved for an order, and keeps a Try that is still on its way from reserving. Doing it
 // again is well. lines are those of the order, which a Cancel without Try has nothing to do with.
 func (s *service) cancelOrder(ctx context.Context, orderID string, lines []events.Line) error {
-	return s.settleOrder(ctx, orderID, func(batch *pgx.Batch, found []held) error {
+	return s.settleOrder(ctx, orderID, func(ctx context.Context, tx *db.Tx, batch *pgx.Batch, found []held) error {
 		queueFence(batch, orderID)
 		if _, sold := ofStatus(found, Confirmed); sold {
 			return app.Refuse(http.StatusConflict, "order %s is confirmed", orderID)
@@ -169,9 +168,9 @@ func (s *service) cancelOrder(ctx context.Context, orderID string, lines []event
 		case ok && s.Guards.Lacks(services.TryReserves):
 			batch.Queue(`update reservations set status = $2, updated_at = now() where reservation_id = $1`, h.id, Released)
 		case ok:
-			release.queue(batch, h.reservation)
+			return s.end(ctx, tx, batch, h.reservation, release)
 		case len(found) == 0 && s.Guards.Lacks(services.EmptyRollback):
-			release.queue(batch, reservation{orderID: &orderID, lines: lines})
+			return s.end(ctx, tx, batch, reservation{orderID: &orderID, lines: lines}, release)
 		}
 		return nil
 	})
@@ -199,7 +198,7 @@ func lockOrder(ctx context.Context, tx *db.Tx, orderID string) error {
 }
 
 // settleOrder lets settle add what is to be done with the reservations of an order, which are locked.
-func (s *service) settleOrder(ctx context.Context, orderID string, settle func(*pgx.Batch, []held) error) error {
+func (s *service) settleOrder(ctx context.Context, orderID string, settle func(context.Context, *db.Tx, *pgx.Batch, []held) error) error {
 	err := s.Transact(ctx, func(ctx context.Context, tx *db.Tx) error {
 		var found []held
 		if err := lockOrder(ctx, tx, orderID); err != nil {
@@ -211,7 +210,7 @@ func (s *service) settleOrder(ctx context.Context, orderID string, settle func(*
 			return err
 		}
 		batch = tx.Batch()
-		if err := settle(batch, found); err != nil {
+		if err := settle(ctx, tx, batch, found); err != nil {
 			return err
 		}
 		return tx.Send(ctx, batch)

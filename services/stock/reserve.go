@@ -6,9 +6,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/ordeal-chaos/ordeal/services"
 	"github.com/ordeal-chaos/ordeal/services/internal/app"
 	"github.com/ordeal-chaos/ordeal/services/internal/db"
 	"github.com/ordeal-chaos/ordeal/services/internal/events"
@@ -34,53 +32,9 @@ type reservation struct {
 	ttl      time.Duration // 0: never expires
 }
 
-// take moves the quantities of lines from available to reserved, or fails with a shortage.
+// take sends the batch and moves the quantities of lines from available to reserved, or fails with a shortage.
 func (s *service) take(ctx context.Context, tx *db.Tx, batch *pgx.Batch, lines []events.Line) error {
-	lines = app.ByProduct(lines)
-	if s.Guards.Lacks(services.ConditionalUpdate) {
-		return takeUnconditionally(ctx, tx, batch, lines)
-	}
-	for _, line := range lines {
-		batch.Queue(`update stock set available = available - $2, reserved = reserved + $2, version = version + 1
-			where product_id = $1 and available >= $2`, line.ProductID, line.Qty).Exec(func(tag pgconn.CommandTag) error {
-			if tag.RowsAffected() == 0 {
-				return &shortage{line}
-			}
-			return nil
-		})
-	}
-	return tx.Send(ctx, batch)
-}
-
-// takeUnconditionally reads, checks and writes back what it computed, over whatever others wrote in between.
-func takeUnconditionally(ctx context.Context, tx *db.Tx, batch *pgx.Batch, lines []events.Line) error {
-	type level struct{ available, reserved int64 }
-	levels := map[string]*level{}
-	for _, line := range lines {
-		batch.Queue(`select available, reserved from stock where product_id = $1`, line.ProductID).Query(func(rows pgx.Rows) error {
-			read := &level{}
-			levels[line.ProductID] = read
-			if rows.Next() {
-				return rows.Scan(&read.available, &read.reserved)
-			}
-			return nil
-		})
-	}
-	if err := tx.Send(ctx, batch); err != nil {
-		return err
-	}
-	batch = tx.Batch()
-	for _, line := range lines {
-		now := levels[line.ProductID]
-		if now.available < line.Qty {
-			return &shortage{line}
-		}
-		now.available -= line.Qty
-		now.reserved += line.Qty
-		batch.Queue(`update stock set available = $2, reserved = $3, version = version + 1 where product_id = $1`,
-			line.ProductID, now.available, now.reserved)
-	}
-	return tx.Send(ctx, batch)
+	return s.stocks.take(ctx, tx, batch, app.ByProduct(lines))
 }
 
 // queueReservation adds the rows of a new reservation to a batch. When the batch was sent, *expires says when it

@@ -57,16 +57,46 @@ create table if not exists idempotency_keys (
 	created_at      timestamptz not null default now()
 );
 
+-- Of a single writer: the latest generation of the consumer group that wrote for the partition.
+create table if not exists writer_fence (
+	partition  int primary key,
+	generation int not null
+);
+
+-- Of a counter in Redis: which intents committed. One that is false was given up, and cannot commit any more.
+create table if not exists cache_intents (
+	intent_id  text primary key,
+	committed  boolean     not null,
+	created_at timestamptz not null default now()
+);
+
 create table if not exists inbox (
 	consumer      text        not null,
 	event_id      text        not null,
-	outcome       text        not null, -- applied, ignored or dead-lettered
+	outcome       text        not null, -- applied, ignored, dead-lettered or replayed
 	topic         text        not null,
 	partition     int         not null,
 	record_offset bigint      not null,
+	order_id      text,                 -- with version: where dead letters are replayed
+	version       int,
+	replays       int         not null default 0,
 	processed_at  timestamptz not null default now(),
 	primary key (consumer, event_id)
 );
+create index if not exists inbox_order on inbox (order_id) where order_id is not null;
+
+-- Records that wait in a retry topic. Those of one order and topic come back in the order of their ids.
+create table if not exists parked (
+	id         bigserial primary key,
+	consumer   text        not null,
+	topic      text        not null,
+	order_id   text        not null,
+	event_id   text        not null,
+	round      int         not null, -- how often it was set aside
+	created_at timestamptz not null default now(),
+	unique (consumer, event_id)
+);
+create index if not exists parked_order on parked (order_id);
 
 create table if not exists outbox (
 	id           bigserial primary key,

@@ -36,13 +36,14 @@ var (
 	expiry  = settlement{status: Expired, op: opRelease, update: releaseSQL}
 )
 
-// queue adds what ends a reservation, which is locked and RESERVED, to a batch.
-func (s settlement) queue(batch *pgx.Batch, r reservation) {
-	batch.Queue(`update reservations set status = $2, updated_at = now() where reservation_id = $1`, r.id, s.status)
-	for _, line := range app.ByProduct(r.lines) {
-		batch.Queue(s.update, line.ProductID, line.Qty)
+// end adds what ends a reservation, which is locked and RESERVED, to a batch.
+func (s *service) end(ctx context.Context, tx *db.Tx, batch *pgx.Batch, r reservation, how settlement) error {
+	batch.Queue(`update reservations set status = $2, updated_at = now() where reservation_id = $1`, r.id, how.status)
+	if err := s.stocks.settle(ctx, tx, batch, move{how, app.ByProduct(r.lines)}); err != nil {
+		return err
 	}
-	queueLedger(batch, s.op, r)
+	queueLedger(batch, how.op, r)
+	return nil
 }
 
 // held is a locked reservation.
@@ -119,7 +120,9 @@ func (s *service) expire(ctx context.Context) error {
 				return errSettled // by a client, or by another replica
 			}
 			batch = tx.Batch()
-			how.queue(batch, found[0].reservation)
+			if err := s.end(ctx, tx, batch, found[0].reservation, *how); err != nil {
+				return err
+			}
 			return tx.Send(ctx, batch)
 		})
 		if err != nil && !errors.Is(err, errSettled) {

@@ -50,15 +50,19 @@ func Run(ctx context.Context, getenv func(string) string, log io.Writer) int {
 
 type service struct {
 	app.Core
+	stocks strategy
 	orders *fate.Orders
 }
 
 func assemble(core app.Core) app.Parts {
-	s := &service{Core: core, orders: fate.At(core.Config.OrderURL)}
+	s := &service{Core: core, stocks: strategyOf(core), orders: fate.At(core.Config.OrderURL)}
 	return app.Parts{
 		Effect: s.ordered,
 		Routes: func(mux *http.ServeMux) {
 			mux.HandleFunc("GET /api/v1/stocks/{id}", s.getStock)
+			if core.Config.Parts.Stock == services.SingleWriter {
+				return // whoever reserves over HTTP would be a second one
+			}
 			mux.HandleFunc("POST /api/v1/stocks", s.postReservation)
 			mux.HandleFunc("PUT /api/v1/stocks/{id}", s.putReservation)
 			mux.HandleFunc("DELETE /api/v1/stocks/{id}", s.deleteReservation)
@@ -68,6 +72,6 @@ func assemble(core app.Core) app.Parts {
 				mux.HandleFunc("DELETE /api/v1/orders/{order}/stock", s.deleteTry)
 			}
 		},
-		Loops: []app.Loop{{Name: "expire reservations", Every: core.Config.SweepInterval, Do: s.expire}},
+		Loops: append(s.stocks.loops(), app.Loop{Name: "expire reservations", Every: core.Config.SweepInterval, Do: s.expire}),
 	}
 }

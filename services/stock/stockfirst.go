@@ -30,7 +30,7 @@ func (s *service) answerTaken(ctx context.Context, receipt *inbox.Receipt, e eve
 			s.Publisher.Announce(tx, batch, events.StockEvents, answer)
 			return tx.Send(ctx, batch)
 		}
-		return s.answer(ctx, tx, receipt, e, events.Event{Type: events.StockRejected, Reason: "the stock was given back"})
+		return s.answer(ctx, tx, tx.Batch(), receipt, e, events.Event{Type: events.StockRejected, Reason: "the stock was given back"})
 	})
 }
 
@@ -51,8 +51,8 @@ func (s *service) giveBack(ctx context.Context, receipt *inbox.Receipt, e events
 			r.id = h.id
 			batch.Queue(`update reservations set status = $2, updated_at = now() where reservation_id = $1`, h.id, Released)
 		}
-		for _, line := range app.ByProduct(e.Lines) {
-			batch.Queue(releaseSQL, line.ProductID, line.Qty)
+		if err := s.stocks.settle(ctx, tx, batch, move{release, app.ByProduct(e.Lines)}); err != nil {
+			return err
 		}
 		queueLedger(batch, opRelease, r)
 		return tx.Send(ctx, batch)

@@ -103,7 +103,9 @@ func (s *service) settleByClient(ctx context.Context, id string, how settlement)
 			return err
 		}
 		batch = tx.Batch()
-		how.queue(batch, found[0].reservation)
+		if err := s.end(ctx, tx, batch, found[0].reservation, how); err != nil {
+			return err
+		}
 		return tx.Send(ctx, batch)
 	})
 	if err != nil && !errors.Is(err, errNothingToDo) {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -103,13 +104,21 @@ func (s Service) run(ctx context.Context, cfg config.Config, log *slog.Logger) e
 	defer closeIn(stopTimeout, publisher.Close)
 	parts := s.Assemble(Core{Config: cfg, DB: database, Publisher: publisher, Guards: guards, Log: log})
 	processor := &inbox.Processor{
-		Group: s.Name, DB: database, Publisher: publisher, Guards: guards, Effect: parts.Effect, Log: log,
-		Retry: inbox.Retry{Attempts: cfg.RetryAttempts, Backoff: cfg.RetryBackoff},
+		Group: s.Name, Topics: s.Consumes(cfg.Parts), Failures: cfg.Parts.Failures, DB: database, Publisher: publisher,
+		Producer: producer, Guards: guards, Effect: parts.Effect, Log: log,
+		Retry: inbox.Retry{Attempts: cfg.RetryAttempts, Backoff: cfg.RetryBackoff, Fixed: cfg.Parts.Backoff == services.FixedBackoff},
 	}
-	topics := s.Consumes(cfg.Parts)
+	defer processor.Close()
+	topics := append(slices.Clip(processor.Topics), cfg.Parts.Retries(s.Name)...)
+	if cfg.Parts.Failures == services.Redrive && len(topics) > 0 {
+		redrive := &inbox.Redrive{Processor: processor, Producer: producer}
+		parts.Loops = append(parts.Loops, Loop{Name: "redrive dead letters", Every: cfg.RedriveInterval, Do: redrive.Do})
+	}
 	consumer := broker.NewConsumer(broker.ConsumerConfig{
 		Brokers: cfg.Brokers, ClientID: cfg.Instance, Group: s.Name, Topics: topics,
-		SessionTimeout: cfg.SessionTimeout, Handle: processor.Handle, Log: log,
+		SessionTimeout: cfg.SessionTimeout, Handle: processor.Handle, Guards: guards, Log: log,
+		Acks:         broker.Acks{Part: cfg.Parts.Ack, Count: cfg.AckCount, Time: cfg.AckTime, Interval: cfg.AutoCommit},
+		Transactions: transactions(cfg.Parts, guards),
 	})
 	var migrated atomic.Bool
 	mux := http.NewServeMux()
@@ -147,6 +156,17 @@ func (s Service) run(ctx context.Context, cfg config.Config, log *slog.Logger) e
 		}
 	})
 	return serve(ctx, cfg.HTTPAddr, mux)
+}
+
+// transactions says how records are read in designs that produce them in Kafka transactions, and else nil.
+func transactions(parts services.Parts, guards *guard.Set) *broker.Transactions {
+	if parts.Publishing != services.KafkaTransaction {
+		return nil
+	}
+	return &broker.Transactions{
+		Uncommitted:   guards.Removed(services.ReadCommitted),
+		OnUncommitted: func() { guards.Lacks(services.ReadCommitted) },
+	}
 }
 
 func closeIn(limit time.Duration, closer func(context.Context)) {

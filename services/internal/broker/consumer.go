@@ -3,20 +3,21 @@ package broker
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/segmentio/kafka-go"
+
+	"github.com/ordeal-chaos/ordeal/services"
+	"github.com/ordeal-chaos/ordeal/services/internal/guard"
 )
 
 const (
 	joinBackoff  = 100 * time.Millisecond
 	leaveTimeout = 500 * time.Millisecond
 	stopTimeout  = 500 * time.Millisecond // for the record in progress
-	commitEvery  = 20 * time.Millisecond
 
 	readBackoffMin = 20 * time.Millisecond
 	readBackoffMax = 250 * time.Millisecond
@@ -25,21 +26,25 @@ const (
 	leaderAge = 3 * time.Second
 )
 
-// ConsumerConfig describes a consumer. All fields are required.
+// ConsumerConfig describes a consumer. All fields but Acks, Guards and Transactions are required.
 type ConsumerConfig struct {
 	Brokers        []string
 	ClientID       string
 	Group          string
 	Topics         []string
 	SessionTimeout time.Duration // also the rebalance timeout
+	Acks           Acks
+	Guards         *guard.Set
 	// Handle does what a record asks for. It returns nil when the record is done with, and an error only when
 	// ctx ended first, because the partition was taken away or the program stops: then it should return within half
 	// a second. Records of one partition come one at a time, in order.
 	Handle func(context.Context, Record) error
-	Log    *slog.Logger
+	// Transactions, if not nil, says that records may be of Kafka transactions.
+	Transactions *Transactions
+	Log          *slog.Logger
 }
 
-// Consumer is a member of a consumer group. It commits an offset after the record's effect, so a record can come
+// Consumer is a member of a consumer group. It commits an offset after the record's effect (but for auto-commit), so a record can come
 // again. It uses kafka.ConsumerGroup and not a group kafka.Reader: a Reader sends the commits of an ended
 // generation under the next one, where they rewind what the new owner of the partition committed (kafka-go #1308).
 type Consumer struct {
@@ -98,7 +103,7 @@ func (c *Consumer) Run(ctx context.Context) {
 // serve starts one worker for each partition of a generation, and a committer. The generation ends, and the next can
 // begin, when all of them have returned.
 func (c *Consumer) serve(generation *kafka.Generation) {
-	positions := newPositions()
+	commits := newCommits(c.cfg.Acks, generation.CommitOffsets)
 	var workers sync.WaitGroup
 	partitions := 0
 	for topic, assignments := range generation.Assignments {
@@ -107,37 +112,46 @@ func (c *Consumer) serve(generation *kafka.Generation) {
 		for _, assignment := range assignments {
 			generation.Start(func(ctx context.Context) {
 				defer workers.Done()
-				c.work(ctx, topic, assignment, positions)
+				c.work(withOwner(ctx, Owner{int32(assignment.ID), generation.ID}), topic, assignment, commits)
 			})
 		}
 	}
 	generation.Start(func(ctx context.Context) {
-		ticker := time.NewTicker(commitEvery)
+		ticker := time.NewTicker(c.cfg.Acks.tick())
 		defer ticker.Stop()
 		for ctx.Err() == nil {
 			select {
 			case <-ctx.Done():
 				workers.Wait()
+				c.committed(commits.ended())
 			case <-ticker.C:
-			}
-			// Errors need no answer: the position stays dirty, or the generation is over and records come again.
-			if err := positions.commit(generation.CommitOffsets); err != nil {
-				c.cfg.Log.Warn("commit offsets", "group", c.cfg.Group, "error", err)
+				c.committed(commits.ticked())
 			}
 		}
 	})
 	c.cfg.Log.Info("joined consumer group", "group", c.cfg.Group, "generation", generation.ID, "partitions", partitions)
 }
 
+// committed notes how a commit ended. An error needs no answer: the position is sent again, or the generation is over
+// and records come again.
+func (c *Consumer) committed(err error) {
+	if err != nil {
+		c.cfg.Log.Warn("commit offsets", "group", c.cfg.Group, "error", err)
+	}
+}
+
 // work handles the records of one partition until the generation ends.
-func (c *Consumer) work(generation context.Context, topic string, assignment kafka.PartitionAssignment, positions *positions) {
+func (c *Consumer) work(generation context.Context, topic string, assignment kafka.PartitionAssignment, commits *commits) {
 	// The context of a generation is of kafka-go's own type, for which each derived one would start a goroutine.
 	ctx, cancel := context.WithCancel(generation)
 	defer cancel()
 	next, backoff := assignment.Offset, readBackoffMin
+	if next == kafka.FirstOffset && c.cfg.Guards.Lacks(services.ResetEarliest) { // nothing was ever committed
+		next = kafka.LastOffset
+	}
 	for ctx.Err() == nil {
 		from := next
-		err := c.read(ctx, topic, assignment.ID, &next, positions)
+		err := c.read(ctx, part{topic, assignment.ID}, &next, commits)
 		switch {
 		case err == nil || errors.Is(err, errSilent):
 			continue
@@ -152,54 +166,89 @@ func (c *Consumer) work(generation context.Context, topic string, assignment kaf
 	}
 }
 
+// part is one partition of a topic.
+type part struct {
+	topic  string
+	number int
+}
+
 // errSilent is that of a leader who had nothing to say for a while.
 var errSilent = errors.New("leader is silent")
 
 // read looks for the leader of a partition and handles its records from offset next on, which it advances, until the
 // leader is silent or fails, or ctx is done.
-func (c *Consumer) read(ctx context.Context, topic string, partition int, next *int64, positions *positions) error {
+func (c *Consumer) read(ctx context.Context, from part, next *int64, commits *commits) error {
 	sockets := newSockets(c.brokers)
 	stopSockets := context.AfterFunc(ctx, sockets.Close) // ends reads at once, which kafka-go would let wait for seconds
 	defer stopSockets()
-	reader := kafka.NewReader(kafka.ReaderConfig{
-		Brokers:          []string{anyBroker},
-		Topic:            topic,
-		Partition:        partition,
-		Dialer:           &kafka.Dialer{ClientID: c.cfg.ClientID, Timeout: dialTimeout, DialFunc: sockets.Dial},
-		MinBytes:         1,
-		MaxBytes:         1 << 20,
-		MaxWait:          100 * time.Millisecond,
-		ReadBatchTimeout: time.Second,
-		ReadBackoffMin:   readBackoffMin,
-		ReadBackoffMax:   readBackoffMax,
-		ReadLagInterval:  -1,
-	})
-	defer reader.Close()  //nolint:errcheck // always nil
-	defer sockets.Close() // first: the reader may wait for a broker that is paused
-	if err := reader.SetOffset(*next); err != nil {
-		return fmt.Errorf("set offset: %w", err)
+	reader, err := c.reader(from.topic, from.number, *next, sockets)
+	if err != nil {
+		return err
 	}
+	defer reader.close()
+	defer sockets.Close() // first: the reader may wait for a broker that is paused
 	for {
-		message, err := fetch(ctx, reader)
+		poll, err := c.poll(ctx, reader)
+		if len(poll) > 0 && c.cfg.Acks.Part == services.AutoCommit {
+			c.committed(commits.done(from.topic, from.number, poll[len(poll)-1].Offset+1))
+		}
+		for _, record := range poll {
+			if err := c.handle(ctx, record, commits); err != nil {
+				return err
+			}
+			*next = record.Offset + 1
+		}
+		if len(poll) > 0 {
+			c.committed(commits.polled())
+		}
 		if err != nil {
 			return err
 		}
-		if err := c.cfg.Handle(ctx, toRecord(message)); err != nil {
-			return err
-		}
-		*next = message.Offset + 1
-		positions.advance(topic, partition, *next)
 	}
 }
 
-func fetch(ctx context.Context, reader *kafka.Reader) (kafka.Message, error) {
+// poll waits for a record and returns it with those that came with it, even beside an error.
+func (c *Consumer) poll(ctx context.Context, reader reader) ([]Record, error) {
+	var records []Record
+	for {
+		record, err := fetch(ctx, reader)
+		if err != nil {
+			return records, err
+		}
+		records = append(records, record)
+		if len(records) == maxPoll || reader.waiting() == 0 {
+			return records, nil
+		}
+	}
+}
+
+// handle hands over one record and acknowledges it as the mode wants.
+func (c *Consumer) handle(ctx context.Context, record Record, commits *commits) error {
+	acks := c.cfg.Acks
+	if acks.Part != services.AutoCommit && c.cfg.Guards.Lacks(services.AckAfterEffect) {
+		c.committed(commits.now(record.Topic, int(record.Partition), record.Offset+1))
+	}
+	done := func() { c.committed(commits.done(record.Topic, int(record.Partition), record.Offset+1)) }
+	if acks.manual() {
+		record.acknowledge = done
+	}
+	if err := c.cfg.Handle(ctx, record); err != nil {
+		return err
+	}
+	if !acks.manual() && acks.Part != services.AutoCommit {
+		done()
+	}
+	return nil
+}
+
+func fetch(ctx context.Context, reader reader) (Record, error) {
 	waiting, cancel := context.WithTimeout(ctx, leaderAge)
 	defer cancel()
-	message, err := reader.FetchMessage(waiting)
+	record, err := reader.fetch(waiting)
 	if err != nil && waiting.Err() != nil && ctx.Err() == nil {
 		err = errSilent
 	}
-	return message, err
+	return record, err
 }
 
 // pause waits for d, or until ctx is done.
@@ -210,59 +259,4 @@ func pause(ctx context.Context, d time.Duration) {
 	case <-timer.C:
 	case <-ctx.Done():
 	}
-}
-
-func toRecord(m kafka.Message) Record {
-	headers := make([]Header, len(m.Headers))
-	for i, h := range m.Headers {
-		headers[i] = Header{Key: h.Key, Value: h.Value}
-	}
-	return Record{
-		Topic: m.Topic, Partition: int32(m.Partition), Offset: m.Offset,
-		Key: m.Key, Headers: headers, Value: m.Value,
-	}
-}
-
-// positions are the offsets to commit, by topic and partition.
-type positions struct {
-	mu   sync.Mutex
-	next map[string]map[int]int64 // not committed yet
-}
-
-func newPositions() *positions { return &positions{next: map[string]map[int]int64{}} }
-
-// advance says where a partition goes on.
-func (p *positions) advance(topic string, partition int, offset int64) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.next[topic] == nil {
-		p.next[topic] = map[int]int64{}
-	}
-	p.next[topic][partition] = offset
-}
-
-// commit sends what advanced since the last time. After an error it will be sent again, unless it advanced meanwhile.
-func (p *positions) commit(send func(map[string]map[int]int64) error) error {
-	p.mu.Lock()
-	dirty := p.next
-	p.next = map[string]map[int]int64{}
-	p.mu.Unlock()
-	if len(dirty) == 0 {
-		return nil
-	}
-	err := send(dirty)
-	if err != nil {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		for topic, partitions := range p.next {
-			if dirty[topic] == nil {
-				dirty[topic] = map[int]int64{}
-			}
-			for partition, offset := range partitions {
-				dirty[topic][partition] = offset
-			}
-		}
-		p.next = dirty
-	}
-	return err
 }

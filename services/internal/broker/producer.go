@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"time"
 
@@ -182,6 +183,61 @@ func (p *Producer) ProduceOne(ctx context.Context, m Message) error {
 		return err
 	}
 	return p.Produce(ctx, m.Topic, partition, []Message{m})
+}
+
+// ReadFrom reads the records of a partition from an offset on, as many as one answer holds, and returns the offset to go on from. It
+// does not wait for records to come.
+func (p *Producer) ReadFrom(ctx context.Context, topic string, partition int32, offset int64) ([]Record, int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, produceTimeout)
+	defer cancel()
+	fail := func(err error) ([]Record, int64, error) {
+		return nil, offset, fmt.Errorf("read %s/%d from %d: %w", topic, partition, offset, err)
+	}
+	response, err := p.client.Fetch(ctx, &kafka.FetchRequest{
+		Topic: topic, Partition: int(partition), Offset: offset, MinBytes: 1, MaxBytes: 1 << 20, MaxWait: time.Millisecond,
+		IsolationLevel: kafka.ReadCommitted,
+	})
+	if err == nil {
+		err = response.Error
+	}
+	if err != nil {
+		if misdirected(err) {
+			p.refresh()
+		}
+		return fail(err)
+	}
+	var records []Record
+	next := offset
+	for {
+		fetched, err := response.Records.ReadRecord()
+		if errors.Is(err, io.EOF) {
+			return records, next, nil
+		}
+		if err != nil {
+			return fail(err)
+		}
+		if fetched.Offset < offset {
+			continue // of a batch that began earlier
+		}
+		record, err := readRecord(topic, partition, fetched)
+		if err != nil {
+			return fail(err)
+		}
+		records, next = append(records, record), fetched.Offset+1
+	}
+}
+
+func readRecord(topic string, partition int32, fetched *kafka.Record) (Record, error) {
+	record := Record{Topic: topic, Partition: partition, Offset: fetched.Offset}
+	for _, h := range fetched.Headers {
+		record.Headers = append(record.Headers, Header{Key: h.Key, Value: h.Value})
+	}
+	var err error
+	if record.Key, err = kafka.ReadAll(fetched.Key); err != nil {
+		return Record{}, err
+	}
+	record.Value, err = kafka.ReadAll(fetched.Value)
+	return record, err
 }
 
 func (p *Producer) forget(topic string) {

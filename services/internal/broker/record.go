@@ -27,6 +27,15 @@ type Record struct {
 	Key       []byte
 	Headers   []Header
 	Value     []byte
+
+	acknowledge func()
+}
+
+// Acknowledge says that the record is done with, where that is for the handler to say; else it does nothing.
+func (r Record) Acknowledge() {
+	if r.acknowledge != nil {
+		r.acknowledge()
+	}
 }
 
 // partitionOf returns the partition of m among n. It depends on the key only, so that all events of one

@@ -1,12 +1,10 @@
 package broker
 
 import (
-	"errors"
 	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 )
 
 func TestPartitionOf(t *testing.T) {
@@ -26,27 +24,4 @@ func TestPartitionOf(t *testing.T) {
 	five := int32(5)
 	assert.Equal(t, five, partitionOf(Message{Key: []byte("o-1"), Partition: &five}, 6))
 	assert.Equal(t, int32(2), partitionOf(Message{Partition: &five}, 3))
-}
-
-func TestPositions(t *testing.T) {
-	p := newPositions()
-	var sent []map[string]map[int]int64
-	var fail error
-	send := func(offsets map[string]map[int]int64) error {
-		sent = append(sent, offsets)
-		return fail
-	}
-	require.NoError(t, p.commit(send))
-	assert.Empty(t, sent, "nothing to commit")
-
-	p.advance("t", 1, 5)
-	p.advance("t", 2, 7)
-	fail = errors.New("no coordinator")
-	require.ErrorIs(t, p.commit(send), fail)
-	p.advance("t", 1, 6) // while the commit of 5 failed
-	fail = nil
-	require.NoError(t, p.commit(send))
-	require.NoError(t, p.commit(send))
-	require.Len(t, sent, 2)
-	assert.Equal(t, map[string]map[int]int64{"t": {1: 6, 2: 7}}, sent[1])
 }

@@ -33,6 +33,10 @@ type Config struct {
 	PaymentLimit    int64 // 0: none
 	RetryAttempts   int
 	RetryBackoff    time.Duration
+	AckCount        int
+	AckTime         time.Duration
+	AutoCommit      time.Duration // interval
+	RedriveInterval time.Duration
 	LockTimeout     time.Duration
 	RelayPoll       time.Duration
 	ProductCacheTTL time.Duration
@@ -59,11 +63,18 @@ func Load(service string, getenv func(string) string) (Config, error) {
 		PaymentLimit:    int64(env.count("PAYMENT_LIMIT", 0)),
 		RetryAttempts:   env.count("RETRY_ATTEMPTS", 4),
 		RetryBackoff:    env.duration("RETRY_BACKOFF", 50*time.Millisecond, time.Millisecond),
+		AckCount:        env.count("ACK_COUNT", 10),
+		AckTime:         env.duration("ACK_TIME", 20*time.Millisecond, time.Millisecond),
+		AutoCommit:      env.duration("AUTO_COMMIT_INTERVAL", 100*time.Millisecond, time.Millisecond),
+		RedriveInterval: env.duration("REDRIVE_INTERVAL", 500*time.Millisecond, time.Millisecond),
 		LockTimeout:     env.duration("LOCK_TIMEOUT", 200*time.Millisecond, time.Millisecond),
 		RelayPoll:       env.duration("RELAY_POLL", 25*time.Millisecond, time.Millisecond),
 		ProductCacheTTL: env.duration("PRODUCT_CACHE_TTL", 200*time.Millisecond, 0),
 		// A group whose members time out faster than they beat never settles.
 		SessionTimeout: env.duration("SESSION_TIMEOUT", 2*time.Second, 100*time.Millisecond),
+	}
+	if service == services.StockService && cfg.Parts.Stock == services.RedisCounter {
+		env.address("REDIS_ADDR")
 	}
 	return cfg, env.err
 }

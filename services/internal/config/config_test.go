@@ -23,12 +23,15 @@ func TestLoad(t *testing.T) {
 	assert.Equal(t, time.Second, cfg.OrderTTL)
 	assert.Zero(t, cfg.ProductCacheTTL)
 	assert.Equal(t, 4, cfg.RetryAttempts)
+	assert.Equal(t, 10, cfg.AckCount)
+	assert.Equal(t, []time.Duration{20 * time.Millisecond, 100 * time.Millisecond}, []time.Duration{cfg.AckTime, cfg.AutoCommit})
 	assert.Equal(t, 2*time.Second, cfg.SessionTimeout)
 
 	for name, values := range map[string][]string{
 		"HTTP_ADDR": {"", "8887"}, "DATABASE_URL": {"", "mysql://h/d", "postgres:///d", "::"}, "KAFKA_BROKERS": {"", ",", "kafka"},
 		"STOCK_URL": {"stock:8888", "ftp://h"}, "WITHOUT": {"nothing", "outbox,after-commit-outbox"},
-		"ORDER_TTL": {"0s", "-1s", "4"}, "RETRY_ATTEMPTS": {"0", "many"}, "SESSION_TIMEOUT": {"1ms"}, "PRODUCT_CACHE_TTL": {"-1ns"},
+		"ORDER_TTL": {"0s", "-1s", "4"}, "RETRY_ATTEMPTS": {"0", "many"}, "ACK_COUNT": {"0"}, "ACK_TIME": {"0s"},
+		"AUTO_COMMIT_INTERVAL": {"0s"}, "REDRIVE_INTERVAL": {"1"}, "SESSION_TIMEOUT": {"1ms"}, "PRODUCT_CACHE_TTL": {"-1ns"},
 	} {
 		for _, value := range values {
 			_, err := Load("order", func(n string) string {

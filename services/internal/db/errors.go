@@ -21,10 +21,13 @@ const (
 	Refused
 )
 
+// ErrContended is wrapped by errors of callers that are of the class Contended.
+var ErrContended = errors.New("contended")
+
 // Classify returns the class of an error of Postgres. An error that did not come from the server's mouth is
 // Unavailable: sockets fail in too many ways to list.
 func Classify(err error) Class {
-	if errors.Is(err, pgx.ErrTxCommitRollback) {
+	if errors.Is(err, pgx.ErrTxCommitRollback) || errors.Is(err, ErrContended) {
 		return Contended
 	}
 	var scan pgx.ScanArgError

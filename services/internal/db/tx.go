@@ -20,8 +20,17 @@ const rollbackTimeout = 500 * time.Millisecond
 type Tx struct {
 	conn         *pgxpool.Conn
 	tx           pgx.Tx
+	first        func(*pgx.Batch) // may be nil
 	beforeCommit []func(context.Context) error
 	afterCommit  []func(context.Context)
+	ended        []func(context.Context, error)
+}
+
+type firstKey struct{}
+
+// First makes queue add the first statements of every transaction that is begun with the context it returns.
+func First(ctx context.Context, queue func(*pgx.Batch)) context.Context {
+	return context.WithValue(ctx, firstKey{}, queue)
 }
 
 // Transact runs work in one transaction on one connection and commits it when work returns nil, within the time
@@ -34,8 +43,12 @@ func (db *DB) Transact(ctx context.Context, work func(context.Context, *Tx) erro
 		return fmt.Errorf("acquire connection: %w", err)
 	}
 	tx := &Tx{conn: conn}
+	tx.first, _ = ctx.Value(firstKey{}).(func(*pgx.Batch))
 	err = tx.run(bounded, work)
 	conn.Release()
+	for _, hook := range tx.ended {
+		hook(context.WithoutCancel(ctx), err)
+	}
 	if err != nil {
 		return err
 	}
@@ -84,6 +97,9 @@ func (tx *Tx) Batch() *pgx.Batch {
 	batch := &pgx.Batch{}
 	if tx.tx == nil {
 		batch.BeginTx(pgx.TxOptions{})
+		if tx.first != nil {
+			tx.first(batch)
+		}
 	}
 	return batch
 }
@@ -106,4 +122,10 @@ func (tx *Tx) BeforeCommit(hook func(context.Context) error) {
 // AfterCommit makes hook run once COMMIT was answered.
 func (tx *Tx) AfterCommit(hook func(context.Context)) {
 	tx.afterCommit = append(tx.afterCommit, hook)
+}
+
+// OnEnd makes hook run when the transaction has ended, however it did: its error is that of [DB.Transact]. The context
+// has no end; the hook must bound what it does.
+func (tx *Tx) OnEnd(hook func(context.Context, error)) {
+	tx.ended = append(tx.ended, hook)
 }

@@ -11,7 +11,7 @@ import (
 
 // Reached is the log message that says that a removed guard would have acted; the attribute "guard" names it.
 // Without that line, a planted bug never ran.
-const Reached = "guard is missing"
+const Reached = services.GuardMissing
 
 // Set is the removed guards of one service. It is safe for concurrent use. A nil Set lacks none.
 type Set struct {
@@ -35,3 +35,6 @@ func (s *Set) Lacks(name string) bool {
 	}
 	return true
 }
+
+// Removed is Lacks where a part is chosen and nothing happens yet: the log says nothing of it.
+func (s *Set) Removed(name string) bool { return s != nil && s.without.Lacks(name) }

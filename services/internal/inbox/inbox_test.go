@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +19,8 @@ import (
 	"github.com/ordeal-chaos/ordeal/services/internal/events"
 )
 
+var discard = slog.New(slog.DiscardHandler)
+
 func TestWhatUsesUpAnAttempt(t *testing.T) {
 	sqlstate := func(code string) error { return fmt.Errorf("effect: %w", &pgconn.PgError{Code: code}) }
 	for name, test := range map[string]struct {
@@ -29,6 +32,7 @@ func TestWhatUsesUpAnAttempt(t *testing.T) {
 		"undefined column":       {sqlstate("42703"), true, true},
 		"lock timeout":           {sqlstate("55P03"), true, false},
 		"deadlock":               {sqlstate("40P01"), true, false},
+		"contended":              {fmt.Errorf("%w: x", db.ErrContended), true, false},
 		"statement timeout":      {sqlstate("57014"), true, false},
 		"server terminated":      {sqlstate("57P01"), false, false},
 		"server starting":        {sqlstate("57P03"), false, false},
@@ -55,6 +59,8 @@ func TestDelay(t *testing.T) {
 	}
 	assert.Equal(t, []time.Duration{50, 100, 200, 400, 500, 500, 500}, delays)
 	assert.Equal(t, maxBackoff, retry.delay(1<<30))
+	fixed := Retry{Backoff: time.Second, Fixed: true}
+	assert.Equal(t, []time.Duration{time.Second, time.Second}, []time.Duration{fixed.delay(1), fixed.delay(3)})
 	assert.Equal(t, 3*time.Second, Retry{Backoff: 3 * time.Second}.delay(5), "a longer setting is obeyed")
 }
 

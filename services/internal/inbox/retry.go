@@ -19,6 +19,7 @@ const maxBackoff = 500 * time.Millisecond
 type Retry struct {
 	Attempts int           // before the dead letter
 	Backoff  time.Duration // after the first failure; doubles
+	Fixed    bool          // it does not double
 }
 
 // classify adds to the classes of database errors those of events.
@@ -46,6 +47,9 @@ func (r Retry) counts(class db.Class, eventType string) bool {
 // delay returns the pause after so many failures, without jitter.
 func (r Retry) delay(failures int) time.Duration {
 	d := r.Backoff
+	if r.Fixed {
+		return d
+	}
 	for range failures - 1 {
 		if d *= 2; d >= maxBackoff {
 			break

@@ -22,6 +22,10 @@ import (
 // Publisher announces what transactions did, in the way that the design's publishing part names.
 type Publisher struct {
 	Config
+	// Undo ends an order whose placement could not be announced, in designs that compensate for that. It must be set
+	// before the first transaction.
+	Undo func(ctx context.Context, orderID string) error
+
 	way  way
 	wake chan struct{} // of relays
 }
@@ -55,10 +59,11 @@ func Open(ctx context.Context, cfg Config) (*Publisher, error) {
 	switch publishing := p.publishing(); publishing {
 	case services.OutboxPolling:
 		p.way, err = openRelay(ctx, p)
-	case services.InTransaction:
-		p.way = inTransaction{p}
-	case services.AfterCommit, services.RollbackCompensation: // the order service compensates
-		p.way = afterCommit{p}
+	case services.InTransaction, services.AfterCommit, services.TimeoutCompensation,
+		services.RollbackCompensation: // the order service compensates
+		p.way, err = openDirect(p, publishing)
+	case services.KafkaTransaction:
+		p.way = openKafkaTransaction(p)
 	default:
 		err = fmt.Errorf("publishing %q is unknown", publishing)
 	}
@@ -68,9 +73,9 @@ func Open(ctx context.Context, cfg Config) (*Publisher, error) {
 // publishing is the part, or what takes its place where its guard is removed.
 func (p *Publisher) publishing() string {
 	switch {
-	case p.Guards.Lacks(services.Outbox):
+	case p.Guards.Removed(services.Outbox):
 		return services.InTransaction
-	case p.Guards.Lacks(services.AfterCommitOutbox):
+	case p.Guards.Removed(services.AfterCommitOutbox):
 		return services.AfterCommit
 	default:
 		return p.Parts.Publishing
