@@ -151,6 +151,7 @@ func Catalogue(system func(...Option) harness.System) []harness.Scenario {
 			Name:   "swallowed-acks",
 			About:  "One direction only: Kafka hears the services, they hear nothing back; then the other way round.",
 			System: system(),
+			Needs:  []string{hasStockConsumes},
 			Faults: harness.Schedule{
 				harness.During(300*time.Millisecond, 1500*time.Millisecond, faults.StallResponses("order->kafka-*")),
 				harness.During(2*s, 1500*time.Millisecond, faults.StallRequests("stock->kafka-*")),
@@ -166,6 +167,7 @@ func Catalogue(system func(...Option) harness.System) []harness.Scenario {
 			Name:     "resets",
 			About:    "Connections are reset under both services and their clients, and closing takes its time.",
 			System:   system(),
+			Needs:    []string{hasStockConsumes},
 			Workload: harness.Checkout{NoKeepAlive: true},
 			Faults: harness.Schedule{
 				harness.During(400*time.Millisecond, 300*time.Millisecond, faults.Reset("order->postgres"), faults.Reset("stock->kafka-*")),
@@ -209,12 +211,14 @@ func Catalogue(system func(...Option) harness.System) []harness.Scenario {
 			Name:   "reset-at-produce-reply",
 			About:  "The acknowledgement of an event is held, its connection reset, and the event published again.",
 			System: system(),
+			Needs:  []string{hasOrderConsumes},
 			Faults: harness.Schedule{harness.At(harness.ProduceReply("stock"), faults.Reset("stock->kafka-*"))},
 		},
 		{
 			Name:   "killed-with-the-answer",
 			About:  "Postgres is killed with the answer to a stock COMMIT on the wire: committed, and the service never learns. Later the stock service is paused with a Produce on the wire, for longer than its session.",
 			System: system(),
+			Needs:  []string{hasOrderConsumes},
 			Faults: harness.Schedule{
 				harness.At(harness.CommitReply("stock"), faults.PostgresCrash("postgres")),
 				harness.At(harness.ProduceRequest("stock"), faults.Pause("stock")).After(3 * s).For(2500 * time.Millisecond).Forward(),
@@ -268,6 +272,7 @@ func Catalogue(system func(...Option) harness.System) []harness.Scenario {
 			Name:   "two-faults",
 			About:  "The stock service is killed while Kafka is slow, and the order service loses its stock service.",
 			System: system(),
+			Needs:  []string{hasStockConsumes},
 			Faults: harness.Schedule{
 				harness.During(300*time.Millisecond, 3*s, faults.Latency("stock->kafka-*", 40*time.Millisecond, 20*time.Millisecond)),
 				harness.During(800*time.Millisecond, 1*s, faults.Kill("stock")),

@@ -160,6 +160,8 @@ type Checkout struct {
 	// Reservations is the share of operations that reserve over REST and then confirm, cancel or
 	// abandon, 0 to 1.
 	Reservations float64
+	// LateCancels is the share of confirmed reservations that their client cancels afterwards, when it is too late, 0 to 1.
+	LateCancels float64
 	// ServerIDs lets the service choose order ids, so that a retry is recognised by its idempotency
 	// key alone.
 	ServerIDs bool

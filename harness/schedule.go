@@ -22,7 +22,8 @@ type Step struct {
 	patience      time.Duration // 0 means Patience
 	point         *Point
 	forward       bool
-	late          bool // forward when the faults end
+	late          bool          // forward when the faults end
+	lag           time.Duration // forward so long after the heal
 	faults        []Fault
 }
 
@@ -55,6 +56,10 @@ func (s Step) Forward() Step { s.forward = true; return s }
 // ForwardLate keeps the held message until the faults are about to be healed, and then lets it go on: its sender was paused,
 // or thought dead, and what it sent arrives after all.
 func (s Step) ForwardLate() Step { s.forward, s.late = true, true; return s }
+
+// ForwardAfter keeps the held message until so long after the faults were healed, and then lets it go on: whatever its
+// sender did meanwhile has overtaken it.
+func (s Step) ForwardAfter(lag time.Duration) Step { s.forward, s.lag = true, lag; return s }
 
 // Patience is how much longer a fault stays than its schedule says, to bite, where [Step.Patient] says nothing else.
 const Patience = 4 * time.Second
@@ -166,7 +171,7 @@ func (p *player) step(ctx context.Context, step Step) error {
 		}
 		p.record(in, history.Fault{Stage: history.Injected, Error: text(in.err)})
 	}
-	if !step.late {
+	if !step.late && step.lag == 0 {
 		release()
 	}
 	errs := []error{p.window(ctx, step, injections)}
@@ -176,6 +181,10 @@ func (p *player) step(ctx context.Context, step Step) error {
 	// The last fault heals first: a fault may rest on one injected before it.
 	for i := len(injections) - 1; i >= 0; i-- {
 		errs = append(errs, p.end(ctx, injections[i]))
+	}
+	if step.lag > 0 {
+		errs = append(errs, sleep(ctx, step.lag))
+		release()
 	}
 	return errors.Join(append(errs, fate())...)
 }
@@ -210,11 +219,17 @@ func (p *player) catch(ctx context.Context, point Point) (*link.Hold, error) {
 	if point.topic == "" {
 		marked = p.env.traffic.mark()
 	}
+	if point.reserves {
+		marked.order = "" // there is none
+	}
 	var holds []*link.Hold
 	for _, on := range p.env.Links(point.link()) {
 		holds = append(holds, on.Hold(point.match(marked)))
 	}
-	if point.topic == "" {
+	switch {
+	case point.reserves:
+		p.env.traffic.reserveMarked(marked)
+	case point.topic == "":
 		p.env.traffic.placeMarked(marked)
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)

@@ -186,10 +186,14 @@ func (t *traffic) reserve(ctx context.Context, n int, lines []history.Line, fate
 	if late && sleep(ctx, lateness) != nil {
 		return
 	}
+	// What is confirmed in time may be cancelled afterwards, by a client that changed its mind too late.
+	regrets := fate < t.plan.LateCancels/3
 	t.count(func() {
 		settle(ctx, answer.Reservation)
 		switch {
 		case late:
+		case regrets:
+			client.ReleaseReservation(ctx, answer.Reservation)
 		case curiosity < 0.3:
 			settle(ctx, answer.Reservation)
 		case curiosity < 0.5:
@@ -256,6 +260,22 @@ func (t *traffic) placeMarked(m marked) {
 		t.place(t.ctx, "client-marked", observe.PlaceRequest{
 			Key: m.key, Order: m.order, Lines: lines, Amount: amountOf(lines), OmitOrder: t.plan.OmitOrder,
 		})
+	})
+}
+
+// reserveMarked makes a reservation in the background and confirms it under the marked key; finish awaits it.
+func (t *traffic) reserveMarked(m marked) {
+	t.group.Go(func() {
+		bounded, cancel := context.WithTimeout(t.ctx, retries)
+		defer cancel()
+		client := t.stocks.As("client-marked")
+		var answer observe.Answer
+		t.count(func() {
+			answer = client.ReserveUntil(bounded, observe.ReserveRequest{Key: m.key + "-reserve", Lines: []history.Line{{SKU: skuName(0), Qty: 1}}})
+		})
+		if answer.Outcome == history.OK {
+			t.count(func() { client.ConfirmUntil(bounded, answer.Reservation, m.key) })
+		}
 	})
 }
 

@@ -146,4 +146,14 @@ var published = map[string]publication{
 		source:  "The saga pattern by choreography (C. Richardson, microservices.io)",
 		expects: "Nobody owns the outcome: aborts and reordering leak stock or money unless each edge has an outbox, an inbox and a sweeper behind it. With all three, nothing.",
 	},
+	"tcc-rest": {
+		about:   "The order service tries stock and payment over REST, decides the order once, and confirms or cancels at both over REST until each has answered.",
+		source:  "Try-Confirm-Cancel (article-tcc; dtm; Seata's TCC mode with its tcc_fence_log)",
+		expects: "Holds under contention if Try truly reserves, and under delays and reordering if a fence provides for empty rollback, suspension and repetition; what was decided must never expire.",
+	},
+	"tcc-kafka": {
+		about:   "The order service tries stock and payment over REST and decides the order once; both learn the decision from its events.",
+		source:  "Try-Confirm-Cancel with confirmation over Kafka (article-tcc)",
+		expects: "As TCC over REST; the confirmation is never lost, because the outbox announces what was decided.",
+	},
 }

@@ -10,7 +10,7 @@ import (
 
 var answersHold = Guarantee{
 	ID: "I16", Name: "answers-hold",
-	Statement: "What failed for certain had no effect, one idempotency key makes one order or reservation, and answers show committed states only.",
+	Statement: "What failed for certain had no effect, however often it was asked for, one idempotency key makes one order or reservation, and answers show committed states only.",
 	Check:     checkAnswers,
 }
 
@@ -45,6 +45,7 @@ func checkAnswers(v *View) (f Finding) {
 			f.Anomalies = append(f.Anomalies, effectAfterFailure(intent, "reservation "+reservation.ID, reservation.Versions[0].Mark))
 		}
 	}
+	v.checkSettlements(&f)
 	v.checkShown(&f)
 	return f
 }

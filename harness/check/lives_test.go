@@ -98,6 +98,16 @@ func (w *world) rest(n int, sku string, qty int64, end string) {
 	}
 }
 
+// refused is a client that asks for the end of a reservation and is told that it cannot be.
+func (w *world) refused(action, reservation string, status int) {
+	w.op++
+	op := history.Op{ID: w.op, Type: history.Invoke, Client: "client-3", Action: action, Reservation: reservation, Attempt: 1}
+	w.emit(history.Event{Op: &op})
+	answered := op
+	answered.Type, answered.Status, answered.Error = history.Fail, status, "not applied"
+	w.emit(history.Event{Op: &answered})
+}
+
 func line(sku string, qty int64) history.Line { return history.Line{SKU: sku, Qty: qty} }
 
 // cleanHistory has at least one of everything that is legal.
@@ -118,6 +128,9 @@ func cleanHistory() []history.Event {
 	w.rest(1, "sku-1", 1, ReservationConfirmed)
 	w.rest(2, "sku-1", 1, ReservationReleased)
 	w.rest(3, "sku-1", 1, ReservationExpired)
+	w.refused(history.ReleaseStock, "rest-1", 409)
+	w.refused(history.ConfirmStock, "rest-2", 409)
+	w.refused(history.ConfirmStock, "rest-3", 410)
 	w.phase(history.Recovery)
 	w.confirmed(buy(6, line("sku-1", 1)))
 	w.finish()

@@ -297,6 +297,12 @@ func orderBugs() []planted {
 				w.afterRejection(placed)
 			})
 		}},
+		{EffectAfterFailure, nil, "reservation rest-9", func() []history.Event { // confirmed, and the retry was told that there is nothing
+			return story(func(w *world) {
+				w.rest(9, "sku-1", 1, ReservationConfirmed)
+				w.refused(history.ConfirmStock, "rest-9", 404)
+			})
+		}},
 		{DuplicateOrder, nil, "key key-9", func() []history.Event {
 			return story(func(w *world) {
 				one, two := buy(9, line("sku-1", 1)), buy(10, line("sku-1", 1))

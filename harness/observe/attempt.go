@@ -123,7 +123,11 @@ func (c *Client) request(ctx context.Context, call call) (*http.Request, error) 
 	}
 	// net/http sends a request a second time on its own, when a reused connection breaks, if it is a GET or
 	// carries an Idempotency-Key: the answer would then be of an attempt that was never recorded. A body
-	// that cannot be had again forbids it. The transport probes the empty one of a GET and sends none.
+	// that cannot be had again forbids it. The transport probes the empty one of a GET and sends none; another
+	// request with a key is given one that is not empty.
+	if call.op.Key != "" && len(content) == 0 {
+		content = []byte("{}")
+	}
 	if len(content) > 0 || call.method == http.MethodGet {
 		request.Body = io.NopCloser(onlyReader{bytes.NewReader(content)})
 		request.ContentLength = int64(len(content))

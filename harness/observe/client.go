@@ -186,8 +186,24 @@ func (c *Client) reserve(ctx context.Context, request ReserveRequest, attempt in
 
 // ConfirmReservation makes one attempt to confirm a reservation.
 func (c *Client) ConfirmReservation(ctx context.Context, reservation string) Answer {
+	return c.confirm(ctx, reservation, "", 1)
+}
+
+// ConfirmUntil confirms a reservation with one key, again and again, as [Client.PlaceUntil] places an order. The
+// service does not need the key: confirming twice is confirming. It names the message to whoever watches the link.
+func (c *Client) ConfirmUntil(ctx context.Context, reservation, key string) Answer {
+	retry := backoff{first: c.config.RetryEvery, most: 10 * c.config.RetryEvery}
+	for attempt := 1; ; attempt++ {
+		answer := c.confirm(ctx, reservation, key, attempt)
+		if answer.Settled() || !retry.wait(ctx) {
+			return answer
+		}
+	}
+}
+
+func (c *Client) confirm(ctx context.Context, reservation, key string, attempt int) Answer {
 	return c.attempt(ctx, call{
-		op:     history.Op{Action: history.ConfirmStock, Attempt: 1, Reservation: reservation},
+		op:     history.Op{Action: history.ConfirmStock, Key: key, Attempt: attempt, Reservation: reservation},
 		method: http.MethodPut, path: "/api/v1/stocks/" + url.PathEscape(reservation),
 	})
 }

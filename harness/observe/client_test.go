@@ -164,6 +164,20 @@ func TestClientCallsTheWholeAPI(t *testing.T) {
 	assert.Empty(t, s.bodies[1])
 }
 
+func TestClientConfirmsUntilItIsAnswered(t *testing.T) {
+	s := serve(t, hangUp, answer(503, ``), answer(200, `{"reservationId":"r-1","status":"CONFIRMED"}`))
+	j := newJournal(t)
+	require.NoError(t, s.client(t, j).ConfirmUntil(t.Context(), "r-1", "key-1").Err)
+	ops := j.ops(t)
+	require.Len(t, ops, 6, "each attempt is an operation, and no other was sent")
+	assert.Equal(t, 3, ops[5].Attempt)
+	assert.Equal(t, history.OK, ops[5].Type)
+	for _, request := range s.arrived {
+		assert.Equal(t, "PUT", request.Method)
+		assert.Equal(t, "key-1", request.Header.Get("Idempotency-Key"))
+	}
+}
+
 func TestClientOutcomes(t *testing.T) {
 	const noAnswer = "no answer"
 	cases := map[string]struct {

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/ordeal-chaos/ordeal/services"
+	"github.com/ordeal-chaos/ordeal/services/internal/app"
 	"github.com/ordeal-chaos/ordeal/services/internal/db"
 	"github.com/ordeal-chaos/ordeal/services/internal/events"
 )
@@ -23,8 +24,9 @@ const stepDone = "done"
 
 const (
 	workers = 16
-	// lease is how long one driver has an order for itself. It outlasts a call; an overlap would be harmless.
-	lease      = 3 * time.Second
+	// lease is how long one driver has an order for itself. It outlasts a call, and is over before the order's time is; an
+	// overlap would be harmless.
+	lease      = time.Second
 	retryAfter = 100 * time.Millisecond // after a step that did not end
 )
 
@@ -179,9 +181,13 @@ func (s *service) turnBack(ctx context.Context, c *coordination, next, reason st
 	return err
 }
 
-// after goes on to next after a step that ended with err and must not be refused.
+// after goes on to next after a step that ended with err. A participant that refuses it has broken its word: to ask again
+// cannot help, and the log says so.
 func (s *service) after(ctx context.Context, c *coordination, next string, err error) error {
-	if err != nil {
+	var refused *app.Problem
+	if errors.As(err, &refused) {
+		s.Log.Error("participant refuses what was decided", "order", c.orderID, "step", c.step, "error", err)
+	} else if err != nil {
 		return err
 	}
 	return s.move(ctx, c, next, nil)

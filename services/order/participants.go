@@ -15,7 +15,7 @@ import (
 
 const (
 	// askTimeout bounds one call of a participant. It is shorter than the lease of a coordination.
-	askTimeout = time.Second
+	askTimeout = 400 * time.Millisecond
 	// answerLimit bounds what is read of an answer.
 	answerLimit = 64 << 10
 )

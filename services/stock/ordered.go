@@ -96,7 +96,7 @@ func (s *service) settle(ctx context.Context, receipt *inbox.Receipt, e events.E
 		}
 		batch := tx.Batch()
 		s.stocks.enter(ctx, tx, batch)
-		if tcc && how.status == Released && !s.Guards.Lacks(services.SuspensionFence) {
+		if tcc && how.status == Released {
 			queueFence(batch, e.OrderID)
 		}
 		lock(batch, byOrder, e.OrderID, &found)

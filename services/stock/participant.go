@@ -34,17 +34,40 @@ type tried struct {
 	status string // of its reservation, if there is one
 }
 
+// suspended says that a Try which comes now comes after the Cancel.
+func (t tried) suspended() bool {
+	return t.fence == fenceCancelled && t.status != Reserved && t.status != Confirmed
+}
+
 // errTried rolls back a Try that was made before.
 var errTried = errors.New("order was tried before")
 
 // tryOrder reserves lines for an order, once. It is refused when there is not enough, and when the order was cancelled
 // before. again says that it was reserved already.
 func (s *service) tryOrder(ctx context.Context, orderID string, lines []events.Line) (again bool, err error) {
+	ctx = context.WithoutCancel(ctx) // the coordinator may be gone: it will ask again
+	err = s.reserveOnce(ctx, orderID, lines, errTried)
+	if errors.Is(err, errTried) {
+		before, err := s.triedBefore(ctx, orderID)
+		if err != nil {
+			return false, err
+		}
+		if !before.suspended() || !s.Guards.Lacks(services.SuspensionFence) {
+			return true, s.answerAgain(orderID, before)
+		}
+		return false, s.reserveOnce(ctx, orderID, lines, nil)
+	}
+	return false, err
+}
+
+// reserveOnce reserves lines for an order. Where a Try or a Cancel of it came before, the error is fenced; nil goes on all
+// the same.
+func (s *service) reserveOnce(ctx context.Context, orderID string, lines []events.Line, fenced error) error {
 	r := reservation{id: events.NewID(), orderID: &orderID, status: Reserved, lines: lines}
 	if s.Config.Parts.Coordination != services.Saga {
 		r.ttl = s.Config.ReservationTTL // a saga always comes back
 	}
-	err = s.Transact(ctx, func(ctx context.Context, tx *db.Tx) error {
+	err := s.Transact(ctx, func(ctx context.Context, tx *db.Tx) error {
 		if err := lockOrder(ctx, tx, orderID); err != nil {
 			return err
 		}
@@ -52,7 +75,7 @@ func (s *service) tryOrder(ctx context.Context, orderID string, lines []events.L
 		batch.Queue(`insert into fences (order_id, state) values ($1, $2) on conflict do nothing`, orderID, fenceTried).
 			Exec(func(tag pgconn.CommandTag) error {
 				if tag.RowsAffected() == 0 {
-					return errTried
+					return fenced
 				}
 				return nil
 			})
@@ -68,24 +91,22 @@ func (s *service) tryOrder(ctx context.Context, orderID string, lines []events.L
 		return tx.Send(ctx, batch)
 	})
 	var short *shortage
-	switch {
-	case errors.As(err, &short):
-		return false, app.Refuse(http.StatusConflict, "%v", short)
-	case errors.Is(err, errTried):
-		return true, s.triedBefore(ctx, orderID)
+	if errors.As(err, &short) {
+		return app.Refuse(http.StatusConflict, "%v", short)
 	}
-	return false, err
+	return err
 }
 
-// triedBefore answers a Try that is not the first.
-func (s *service) triedBefore(ctx context.Context, orderID string) error {
-	var before tried
+// triedBefore returns what was made of an order before.
+func (s *service) triedBefore(ctx context.Context, orderID string) (before tried, err error) {
 	batch := &pgx.Batch{}
 	batch.Queue(`select f.state, coalesce(r.status, '') from fences f left join reservations r using (order_id) where f.order_id = $1`, orderID).
 		QueryRow(func(row pgx.Row) error { return row.Scan(&before.fence, &before.status) })
-	if err := s.DB.Read(ctx, batch); err != nil {
-		return err
-	}
+	return before, s.DB.Read(ctx, batch)
+}
+
+// answerAgain answers a Try that is not the first.
+func (s *service) answerAgain(orderID string, before tried) error {
 	switch {
 	case before.fence == fenceCancelled && s.Guards.Lacks(services.FencedTryFails):
 		return nil
@@ -138,9 +159,7 @@ func (s *service) confirmOrder(ctx context.Context, orderID string) error {
 // again is well. lines are those of the order, which a Cancel without Try has nothing to do with.
 func (s *service) cancelOrder(ctx context.Context, orderID string, lines []events.Line) error {
 	return s.settleOrder(ctx, orderID, func(ctx context.Context, tx *db.Tx, batch *pgx.Batch, found []held) error {
-		if !s.Guards.Lacks(services.SuspensionFence) {
-			queueFence(batch, orderID)
-		}
+		queueFence(batch, orderID)
 		if _, sold := ofStatus(found, Confirmed); sold {
 			return app.Refuse(http.StatusConflict, "order %s is confirmed", orderID)
 		}

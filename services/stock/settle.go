@@ -91,8 +91,8 @@ var errSettled = errors.New("reservation is settled")
 func (s *service) expire(ctx context.Context) error {
 	var due []string
 	batch := &pgx.Batch{}
-	batch.Queue(`select reservation_id from reservations where status = 'RESERVED' and expires_at <= clock_timestamp()
-		order by expires_at limit $1`, expireLimit).Query(func(rows pgx.Rows) (err error) {
+	batch.Queue(`select reservation_id from reservations r where status = 'RESERVED' and expires_at <= clock_timestamp()
+		and not exists (select from fences f where f.order_id = r.order_id and f.state = 'CANCELLED') order by expires_at limit $1`, expireLimit).Query(func(rows pgx.Rows) (err error) {
 		due, err = pgx.CollectRows(rows, pgx.RowTo[string])
 		return err
 	})

@@ -99,7 +99,7 @@ func (s *service) settleByClient(ctx context.Context, id string, how settlement)
 			return app.Refuse(http.StatusNotFound, "no reservation %s", id)
 		}
 		settled.OrderID = found[0].orderID
-		if err := permit(found[0], how); err != nil {
+		if err := s.permit(found[0], how); err != nil {
 			return err
 		}
 		batch = tx.Batch()
@@ -115,9 +115,13 @@ func (s *service) settleByClient(ctx context.Context, id string, how settlement)
 }
 
 // permit returns nil when a reservation can be settled so, errNothingToDo when it is, and else a Problem.
-func permit(h held, how settlement) error {
+func (s *service) permit(h held, how settlement) error {
 	confirm := how.status == Confirmed
 	switch {
+	case confirm && h.status == Confirmed && s.Guards.Lacks(services.ConfirmIdempotent):
+		return app.Refuse(http.StatusNotFound, "no reservation %s is open", h.id)
+	case !confirm && h.status == Confirmed && s.Guards.Lacks(services.SettleOnce):
+		return nil
 	case h.status == how.status:
 		return errNothingToDo
 	case confirm && (h.status == Expired || h.status == Reserved && h.due):
