@@ -13,12 +13,12 @@ func coordinationScenarios(system func(...Option) harness.System) []harness.Scen
 	return []harness.Scenario{
 		{
 			Name:   "insert-fails",
-			About:  "Stock is taken before the order is written, and the database refuses the order: every attempt rolls back, and the stock must be given back, once.",
+			About:  "Stock is taken before the order is written, and a migration locks the order's table: every attempt rolls back, and the stock must be given back, once.",
 			System: system(),
 			Needs:  []string{"stock-first"},
 			// The service chooses the ids: a client's retry is another order, which does not find the stock of the first.
 			Workload:  harness.Checkout{ServerIDs: true},
-			Faults:    harness.Schedule{harness.During(500*time.Millisecond, 1*s, faults.Down("order->postgres"))},
+			Faults:    harness.Schedule{harness.During(500*time.Millisecond, 1*s, faults.TableLock("orders", "order_lines"))},
 			Exercises: []string{"compensation-bounded", "no-leaked-reservation"},
 			Exposes:   []string{"compensate-once", "compensate-first"},
 		},

@@ -65,6 +65,7 @@ func Kinds() []Kind {
 		{"terminate-backends", "terminates the service's backends, once", "connections to its server told SQLSTATE 57P01, at the tap", "database", TerminateBackends},
 		{"drop-slot", "drops the replication slots that a database's services read, once, as a failover to a server without them does", "slots dropped, and client operations in flight from then on", "database", DropSlot},
 		{"row-lock", "holds the lock of a SKU's stock row", "backends that pg_blocking_pids names as waiting for the lock's holder", "SKU", func(sku string) harness.Fault { return RowLock("stock", "stock", "product_id", sku) }},
+		{"table-lock", "locks the outbox of a database against writing, as a migration does", "as of a row-lock", "database", func(d string) harness.Fault { return TableLock(d, "outbox") }},
 		{"redeliver", "rewinds a service's consumer group over records it has handled", "offsets went back, and records delivered to its replicas before were delivered again", "service", func(s string) harness.Fault { return Redeliver(s, 20) }},
 		{"duplicate", "appends copies of a topic's last records", "an appended copy delivered to a consumer, by its offset", "topic", func(t string) harness.Fault { return Duplicate(t, 10) }},
 		{"duplicate-elsewhere", "appends copies of the last records of each partition of a topic to other partitions, where they are read at once", "as of a duplicate", "topic", func(t string) harness.Fault { return DuplicateElsewhere(t, 4, "stock") }},

@@ -36,7 +36,7 @@ its window open for four seconds more (or as long as its step is ` + "`Patient`"
 At an exact message, any of them: ` + "`harness.At(point, faults…)`" + ` holds the message of one order, injects while it is
 held, and then drops it, or forwards it (` + "`.Forward()`" + `). Points, each of a process: ` + "`CommitRequest`, `CommitReply`,\n`ProduceRequest`, `ProduceReply`, `Answer`, `Confirmation` (of a reservation),\n`CallRequest` and `CallReply` (of a call of another service); and `ProduceRequestTo`, of a topic and no order.\nA message may also go on when the faults end (`.ForwardLate()`), or some time after (`.ForwardAfter(d)`)" + `.
 
-In Go the constructors take what the command line sets for you: ` + "`Latency(link, delay, jitter)`, `Bandwidth(link, KBps)`,\n`CutResponses(link, bytes)`, `SlowClose(link, delay)`, `Redeliver(service, records)`, `Duplicate(topic, records)`,\n`DuplicateElsewhere(topic, records, database)`, `RowLock(database, table, column, key)`" + `; the others take the target alone.
+In Go the constructors take what the command line sets for you: ` + "`Latency(link, delay, jitter)`, `Bandwidth(link, KBps)`,\n`CutResponses(link, bytes)`, `SlowClose(link, delay)`, `Redeliver(service, records)`, `Duplicate(topic, records)`,\n`DuplicateElsewhere(topic, records, database)`, `RowLock(database, table, column, key)`,\n`TableLock(database, table)`" + `; the others take the target alone.
 
 Two steps that stop or restart the same process must not overlap: each would undo the other's work.
 

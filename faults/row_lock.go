@@ -3,6 +3,7 @@ package faults
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -24,30 +25,46 @@ func (f rowLock) Target() string { return fmt.Sprintf("%s.%s %s", f.database, f.
 
 func (f rowLock) Validate(t harness.Topology) error { return t.CheckDatabase(f.database) }
 
-func (f rowLock) Prepare(env *harness.Env) harness.Injection { return &locking{fault: f, env: env} }
+func (f rowLock) Prepare(env *harness.Env) harness.Injection {
+	return &locking{
+		fault: f, env: env, database: f.database, what: "the row",
+		query: fmt.Sprintf("SELECT 1 FROM %s WHERE %s = %s FOR UPDATE",
+			pgx.Identifier{f.table}.Sanitize(), pgx.Identifier{f.column}.Sanitize(), literal(f.key)),
+		rows: 1,
+	}
+}
 
+// literal is a string as it stands in SQL.
+func literal(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }
+
+// locking holds what one statement locked.
 type locking struct {
-	fault  rowLock
-	env    *harness.Env
-	holder *pgx.Conn
-	pid    uint32
-	most   int // the most backends seen waiting at once
+	fault    harness.Fault
+	env      *harness.Env
+	database string
+	query    string // takes the lock
+	rows     int64  // that it must return
+	what     string // is locked, in words
+	holder   *pgx.Conn
+	pid      uint32
+	most     int // the most backends seen waiting at once
 }
 
 func (l *locking) Inject(ctx context.Context) error {
 	var err error
-	if l.holder, err = l.env.Connect(ctx, l.fault.database); err != nil {
+	if l.holder, err = l.env.Connect(ctx, l.database); err != nil {
 		return err
 	}
 	l.pid = l.holder.PgConn().PID()
 	if _, err := l.holder.Exec(ctx, "BEGIN"); err != nil {
 		return fmt.Errorf("begin transaction: %w", err)
 	}
-	query := fmt.Sprintf("SELECT 1 FROM %s WHERE %s = $1 FOR UPDATE",
-		pgx.Identifier{l.fault.table}.Sanitize(), pgx.Identifier{l.fault.column}.Sanitize())
-	var one int
-	if err := l.holder.QueryRow(ctx, query, l.fault.key).Scan(&one); err != nil {
-		return fmt.Errorf("lock row %s of %s: %w", l.fault.key, l.fault.table, err)
+	tag, err := l.holder.Exec(ctx, l.query)
+	if err != nil {
+		return fmt.Errorf("lock %s: %w", l.fault.Target(), err)
+	}
+	if tag.RowsAffected() != l.rows {
+		return fmt.Errorf("lock %s: it is not there", l.fault.Target())
 	}
 	return nil
 }
@@ -63,7 +80,7 @@ func (l *locking) Heal(ctx context.Context) error {
 func (l *locking) Evidence() harness.Evidence {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	connection, err := l.env.Connect(ctx, l.fault.database)
+	connection, err := l.env.Connect(ctx, l.database)
 	if err != nil {
 		return harness.Evidence{Effect: err.Error()}
 	}
@@ -74,5 +91,5 @@ func (l *locking) Evidence() harness.Evidence {
 		return harness.Evidence{Effect: err.Error()}
 	}
 	l.most = max(l.most, waiting)
-	return harness.Evidence{Bit: l.most > 0, Effect: fmt.Sprintf("%d backends waited for backend %d, which held the row", l.most, l.pid)}
+	return harness.Evidence{Bit: l.most > 0, Effect: fmt.Sprintf("%d backends waited for backend %d, which held %s", l.most, l.pid, l.what)}
 }
