@@ -146,6 +146,11 @@ var published = map[string]publication{
 		source:  "The saga pattern by choreography (C. Richardson, microservices.io)",
 		expects: "Nobody owns the outcome: aborts and reordering leak stock or money unless each edge has an outbox, an inbox and a sweeper behind it. With all three, nothing.",
 	},
+	"saga": {
+		about:   "The order service reserves, charges, confirms and sells step by step over REST, and persists each step before it takes it; a refusal turns back and compensates.",
+		source:  "The saga pattern by orchestration (Garcia-Molina and Salem; C. Richardson, microservices.io)",
+		expects: "Resumes after any crash, as steps are persisted; redelivery and reordering are harmless where steps are idempotent and fenced. It has no isolation: others see what is compensated later.",
+	},
 	"tcc-rest": {
 		about:   "The order service tries stock and payment over REST, decides the order once, and confirms or cancels at both over REST until each has answered.",
 		source:  "Try-Confirm-Cancel (article-tcc; dtm; Seata's TCC mode with its tcc_fence_log)",
