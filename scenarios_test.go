@@ -267,7 +267,7 @@ func TestNeeds(t *testing.T) {
 	of("after-commit", "two-of-each", "late-answer")
 	for design, some := range map[string][]string{
 		"sound":        {"calm", "redelivery", "last-units", "late-answer", "row-lock", "poison-record", "two-of-each"},
-		"tcc-rest":     {"calm", "killed-before-commit", "broker-outage", "paused-at-commit", "two-faults", "leader-loss"},
+		"tcc-rest":     {"calm", "killed-before-commit", "broker-outage", "paused-at-commit", "coordinator-dies", "leader-loss"},
 		"tcc-kafka":    {"redelivery", "zombie-replica", "coordinator-moves"},
 		"after-commit": {"row-lock", "reset-at-produce-reply", "killed-after-commit"}, "single-writer": {"redelivery", "zombie-replica"},
 	} {
