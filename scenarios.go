@@ -50,7 +50,7 @@ func Catalogue(system func(...Option) harness.System) []harness.Scenario {
 			Name:     "last-units",
 			About:    "Two stock replicas and slow database links race for the last units of two SKUs, with REST reservations beside the orders.",
 			System:   system(StockReplicas(2)),
-			Needs:    []string{hasReservations},
+			Needs:    []string{hasReservations, laterRefusals},
 			Workload: harness.Checkout{Orders: 120, Rate: 60, SKUs: 2, Lines: 1, Stock: 60, MaxQty: 2, Reservations: 0.3},
 			Faults: harness.Schedule{harness.During(0, 2500*time.Millisecond,
 				faults.Latency("stock-1->postgres", 8*time.Millisecond, 6*time.Millisecond),
@@ -245,7 +245,7 @@ func Catalogue(system func(...Option) harness.System) []harness.Scenario {
 			Name:      "scarce-baskets",
 			About:     "Orders of three lines race for little stock on two replicas: an order that one line refuses must hold nothing of the others.",
 			System:    system(StockReplicas(2)),
-			Needs:     []string{hasReservations},
+			Needs:     []string{hasReservations, laterRefusals},
 			Workload:  harness.Checkout{Orders: 120, Rate: 60, SKUs: 4, Lines: 3, Stock: 60, MaxQty: 2, Reservations: 0.2},
 			Faults:    harness.Schedule{harness.During(200*time.Millisecond, 1500*time.Millisecond, faults.Latency("stock-1->postgres", 10*time.Millisecond, 5*time.Millisecond))},
 			Exercises: []string{"no-leaked-reservation", "contention"},
@@ -282,3 +282,7 @@ func Catalogue(system func(...Option) harness.System) []harness.Scenario {
 	}, publishingScenarios(system), directScenarios(system), consumerScenarios(system), stockScenarios(system),
 		paymentScenarios(system), tccScenarios(system), coordinationScenarios(system), clusterScenarios(system))
 }
+
+// laterRefusals are the ways of coordination by which an order that cannot be had is taken first, and cancelled then. Where
+// stock comes first it is refused at once, and a shortage would be taken for a service that does not serve.
+const laterRefusals = services.Choreography + "|" + services.Saga + "|" + services.TCCRest + "|" + services.TCCKafka
