@@ -44,7 +44,8 @@ type Message struct {
 	// ("NOT_ENOUGH_REPLICAS", as package kerr spells it; its number when that is not known).
 	Status string
 	// Tokens are the ids that the message carries; those of a COMMIT are its whole transaction's, those of a
-	// Produce response what was produced to the partitions it acknowledges, or to all when it acknowledges none.
+	// Produce response what was produced to the partitions it acknowledges, or to all when it acknowledges none. A
+	// transactional id is one too.
 	Tokens []string
 	// Records are "topic/partition" (Produce requests), "topic/partition@first offset" (Produce
 	// responses, of what they acknowledge) or "topic/partition@offset" of every data record (Fetch responses).
