@@ -78,7 +78,7 @@ func TestOutbox(t *testing.T) {
 func TestAfterCommitOutbox(t *testing.T) {
 	withAndWithout(t, services.AfterCommitOutbox, func(t *testing.T, env map[string]string, sound bool) {
 		s := newStack(t, env)
-		s.startOrder()
+		stop := s.startOrder()
 		s.awaitReady(s.orderURL)
 		var outage atomic.Bool
 		outage.Store(true)
@@ -87,7 +87,10 @@ func TestAfterCommitOutbox(t *testing.T) {
 			return nil, errors.New("outage"), outage.Load()
 		})
 		id := s.place(`{"productId":"apple","qty":3,"paymentAmt":1}`)
+		stop() // what only the process knew is gone
 		outage.Store(false)
+		s.startOrder()
+		s.awaitReady(s.orderURL)
 		published := func() string { return fmt.Sprint(len(s.eventsOf(events.OrderEvents, id, events.OrderPlaced))) }
 		if sound {
 			s.await(published, "1", "events published after the outage")

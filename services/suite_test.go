@@ -65,8 +65,8 @@ func startedStack(t testing.TB, env map[string]string) *stack {
 	return s
 }
 
-func (s *stack) startOrder() {
-	s.start(order.Run, map[string]string{"HTTP_ADDR": s.orderURL[len("http://"):], "DATABASE_URL": s.orders.Config().ConnString(), "STOCK_URL": s.stockURL})
+func (s *stack) startOrder() (stop func()) {
+	return s.start(order.Run, map[string]string{"HTTP_ADDR": s.orderURL[len("http://"):], "DATABASE_URL": s.orders.Config().ConnString(), "STOCK_URL": s.stockURL})
 }
 
 func (s *stack) startStock() {
