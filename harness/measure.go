@@ -61,7 +61,7 @@ func (r *Runner) measure(ctx context.Context, system System, name string, load p
 		}
 	}()
 	x.stack, err = r.Backend.New(ctx, stack.Options{
-		Dir: x.dir, Databases: system.Databases, Brokers: len(x.topology.Brokers), Topics: system.Topics, Direct: true,
+		Dir: x.dir, Databases: system.Databases, Brokers: len(x.topology.Brokers), Topics: system.Topics, Caches: system.cacheNames(), Direct: true,
 	})
 	if err != nil {
 		return phase, fmt.Errorf("%w: start stack: %w", ErrStack, err)

@@ -29,6 +29,8 @@ func TestFindDesign(t *testing.T) {
 		"single-writer+tcc-rest+payment":       "beside the single writer",
 		"kafka-transaction+saga+payment":       "contradict",
 		"kafka-transaction+direct-dead-letter": "contradict",
+		"single-writer+redrive":                "writer's partition",
+		"saga+payment+retry-topics":            "nobody consumes",
 	} {
 		_, err := services.FindDesign(name)
 		assert.ErrorContains(t, err, why, name)

@@ -65,8 +65,20 @@ type Guard struct {
 	Parts    []string // it protects designs with one of these parts; nil: every design
 }
 
+// consuming are the guards of what consumes events; reserving those of reservations that clients make over REST.
+var (
+	consuming = []string{InboxDedup, InboxInTransaction, DedupByEvent, AckAfterEffect, StopOnError, ResetEarliest, DeadLetter}
+	reserving = []string{ConfirmIdempotent, SettleOnce}
+)
+
 // in reports whether designs with these parts have the guard.
 func (g Guard) in(p Parts) bool {
+	switch {
+	case slices.Contains(consuming, g.Name) && len(p.Consumes(StockService)) == 0:
+		return false
+	case slices.Contains(reserving, g.Name) && p.Stock == SingleWriter:
+		return false
+	}
 	return g.Parts == nil || slices.ContainsFunc(p.Names(), func(name string) bool { return slices.Contains(g.Parts, name) })
 }
 
@@ -97,8 +109,8 @@ func Guards() []Guard {
 		{IdempotentProducer, "The producer numbers its batches, so that one sent again lands once; without it a lost acknowledgement leaves two.", []string{InTransaction, AfterCommit, TimeoutCompensation}},
 		{ReadCommitted, "Consumers read committed records only; without it they act on events of aborted transactions.", []string{KafkaTransaction}},
 		{TransactionEpoch, "Each transaction has an epoch of its own (KIP-890), so that a request of an earlier one is refused; without it a delayed EndTxn ends the next transaction.", []string{KafkaTransaction}},
-		{CompensateOnce, "Stock is given back once for each order that failed; without it by every attempt that was rolled back.", []string{RollbackCompensation}},
-		{CompensateFirst, "The compensation is registered before anything of the order can fail; without it after the first statement, whose failure then keeps the stock.", []string{RollbackCompensation}},
+		{CompensateOnce, "Stock is given back once for each order that failed; without it by every attempt that was rolled back.", []string{StockFirst}},
+		{CompensateFirst, "The compensation is registered before anything of the order can fail; without it after the first statement, whose failure then keeps the stock.", []string{StockFirst}},
 		{AnnounceCompensation, "An order cancelled because its send timed out says so, in case the send arrived after all; without it the others act on an order that is dead.", []string{TimeoutCompensation}},
 
 		{CASTransition, "Only a PENDING order changes status; without it a late answer overwrites a terminal order.", nil},

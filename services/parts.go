@@ -206,6 +206,8 @@ func (p Parts) contradiction() error {
 		return fmt.Errorf("parts %q and %q contradict each other: %s", a, b, why)
 	}
 	switch {
+	case len(p.Consumes(StockService)) == 0 && !p.consumesAsSound():
+		return refuse(p.Coordination, strings.Join([]string{p.Ack, p.Backoff, p.Failures}, "+"), "nobody consumes events there")
 	case p.CoordinatesOverREST() && p.Payment == NoPayment:
 		return refuse(p.Coordination, p.Payment, "there would be nothing to coordinate but stock")
 	case p.Coordination == StockFirst && p.Payment == Payment:
@@ -214,8 +216,8 @@ func (p Parts) contradiction() error {
 		return refuse(p.Publishing, p.Coordination, "a rollback has stock to give back only where stock is taken before the order: use "+StockFirst)
 	case p.Stock == SingleWriter && p.Coordination != Choreography:
 		return refuse(p.Stock, p.Coordination, "requests over REST would write beside the single writer")
-	case p.Stock == SingleWriter && p.Failures == RetryTopics:
-		return refuse(p.Stock, p.Failures, "records that are tried again come over other partitions")
+	case p.Stock == SingleWriter && (p.Failures == RetryTopics || p.Failures == Redrive):
+		return refuse(p.Stock, p.Failures, "records that are tried again come round the writer's partition")
 	case p.Publishing == KafkaTransaction && p.Coordination != Choreography:
 		return refuse(p.Publishing, p.Coordination, "only events that services exchange over Kafka can be in its transaction")
 	case p.Failures == RetryTopics && !strings.HasPrefix(p.Publishing, "outbox-") && p.Publishing != KafkaTransaction:
@@ -224,4 +226,10 @@ func (p Parts) contradiction() error {
 		return refuse(p.Publishing, p.Failures, "its dead letters are produced in the transaction too")
 	}
 	return nil
+}
+
+// consumesAsSound reports whether the parts that are about consumers are those of the sound design.
+func (p Parts) consumesAsSound() bool {
+	sound := Parts{}.withDefaults()
+	return p.Ack == sound.Ack && p.Backoff == sound.Backoff && p.Failures == sound.Failures
 }

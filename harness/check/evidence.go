@@ -150,6 +150,12 @@ var baselineAcknowledged = Guarantee{
 	},
 }
 
+// ranShort says whether there was ever less of a line's SKU than it asks for.
+func (v *View) ranShort(line OrderLine) bool {
+	short := func(row StockRow) bool { return !row.Deleted && row.Available < line.Qty }
+	return slices.ContainsFunc(v.SKUs, func(sku *SKU) bool { return sku.Name == line.SKU && slices.ContainsFunc(sku.Rows, short) })
+}
+
 var contention = Guarantee{
 	ID: "I19", Name: "contention",
 	Statement: "Transactions on one SKU overlapped, and some orders were rejected.",
@@ -166,8 +172,8 @@ var contention = Guarantee{
 			}
 		}
 		for _, order := range v.Orders {
-			// Where stock is asked for over REST, its refusal leaves no row.
-			if order.Status() == Cancelled && len(order.Reservations) == 0 {
+			// Where stock is asked for over REST, its refusal leaves no row; but it ran short.
+			if order.Status() == Cancelled && len(order.Reservations) == 0 && slices.ContainsFunc(order.Lines, v.ranShort) {
 				rejected++
 			}
 		}

@@ -17,7 +17,7 @@ func checkPhantoms(v *View) (f Finding) {
 		if record == nil || v.producer(record.Topic) == "" {
 			continue
 		}
-		if record.Payload != nil && record.Payload.Type == stockRollback {
+		if record.Payload != nil && record.Payload.Type == stockRollback && !v.exists(record.Payload.OrderID) {
 			continue // it announces that there is no row
 		}
 		f.Examined++
@@ -35,6 +35,12 @@ func checkPhantoms(v *View) (f Finding) {
 		})
 	}
 	return f
+}
+
+// exists says whether the order was ever committed.
+func (v *View) exists(order string) bool {
+	known := v.orders[order]
+	return known != nil && len(known.Versions) > 0
 }
 
 func firstVisible(event *Event) *Record {

@@ -108,7 +108,7 @@ func (s *service) findDue(ctx context.Context, due chan<- string) {
 // errLeased says that another driver has the order, or that its coordination is done.
 var errLeased = errors.New("order is coordinated by another")
 
-// driveSaga takes the steps of a saga until it is done, or one of them cannot be taken now.
+// drive takes the steps of an order until the last, or until one of them cannot be taken now.
 func (s *service) drive(ctx context.Context, orderID string) error {
 	c, err := s.leaseOrder(ctx, orderID)
 	if errors.Is(err, errLeased) {
