@@ -12,7 +12,8 @@ import (
 	"github.com/ordeal-chaos/ordeal/harness/price"
 )
 
-// Settings are what a matrix is about. Two matrices may be continued into each other exactly when they are equal.
+// Settings are what a matrix is about. A matrix can be gone on with when what is run is the same; what the literature
+// expects is read anew.
 type Settings struct {
 	// Seed of the first repeat; repeat r, from 0, has Seed+r, in every design.
 	Seed      uint64            `json:"seed"`
