@@ -2,8 +2,11 @@ package faults
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -47,7 +50,8 @@ type locking struct {
 	what     string // is locked, in words
 	holder   *pgx.Conn
 	pid      uint32
-	most     int // the most backends seen waiting at once
+	most     atomic.Int64 // the most backends seen waiting at once
+	watch    func() error // ends the watch; nil when there is none
 }
 
 func (l *locking) Inject(ctx context.Context) error {
@@ -66,11 +70,57 @@ func (l *locking) Inject(ctx context.Context) error {
 	if tag.RowsAffected() != l.rows {
 		return fmt.Errorf("lock %s: it is not there", l.fault.Target())
 	}
+	return l.startWatch(ctx)
+}
+
+// lookEvery is how often the watch looks: waits end after a service's lock timeout, and a single look could miss all.
+const lookEvery = 20 * time.Millisecond
+
+// startWatch looks for backends that wait for the holder, until the watch is ended.
+func (l *locking) startWatch(ctx context.Context) error {
+	connection, err := l.env.Connect(ctx, l.database)
+	if err != nil {
+		return err
+	}
+	looking, stop := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan error, 1)
+	go func() {
+		err := l.look(looking, connection)
+		ended <- errors.Join(err, connection.Close(context.WithoutCancel(ctx)))
+	}()
+	l.watch = sync.OnceValue(func() error {
+		stop()
+		return <-ended
+	})
 	return nil
 }
 
-// Heal ends the transaction by closing its connection.
+func (l *locking) look(ctx context.Context, connection *pgx.Conn) error {
+	ticker := time.NewTicker(lookEvery)
+	defer ticker.Stop()
+	for {
+		var waiting int64
+		err := connection.QueryRow(ctx, `SELECT count(*) FROM pg_stat_activity WHERE $1 = ANY(pg_blocking_pids(pid))`, int32(l.pid)).Scan(&waiting)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			return fmt.Errorf("look for who waits: %w", err)
+		}
+		l.most.Store(max(l.most.Load(), waiting))
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+}
+
+// Heal ends the transaction by closing its connection, and the watch.
 func (l *locking) Heal(ctx context.Context) error {
+	if l.watch != nil {
+		_ = l.watch() // what it saw is evidence, however it ended
+	}
 	if l.holder == nil {
 		return nil
 	}
@@ -78,18 +128,6 @@ func (l *locking) Heal(ctx context.Context) error {
 }
 
 func (l *locking) Evidence() harness.Evidence {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-	defer cancel()
-	connection, err := l.env.Connect(ctx, l.database)
-	if err != nil {
-		return harness.Evidence{Effect: err.Error()}
-	}
-	defer connection.Close(ctx)
-	var waiting int
-	if err := connection.QueryRow(ctx, `SELECT count(*) FROM pg_stat_activity WHERE $1 = ANY(pg_blocking_pids(pid))`,
-		int32(l.pid)).Scan(&waiting); err != nil {
-		return harness.Evidence{Effect: err.Error()}
-	}
-	l.most = max(l.most, waiting)
-	return harness.Evidence{Bit: l.most > 0, Effect: fmt.Sprintf("%d backends waited for backend %d, which held %s", l.most, l.pid, l.what)}
+	most := l.most.Load()
+	return harness.Evidence{Bit: most > 0, Effect: fmt.Sprintf("%d backends waited for backend %d, which held %s", most, l.pid, l.what)}
 }

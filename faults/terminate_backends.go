@@ -14,7 +14,7 @@ const adminShutdown = "57P01"
 
 type terminateBackends struct{ database string }
 
-// TerminateBackends ends every client's backend of a database, once, as an administrator or a failover does.
+// TerminateBackends ends every backend of a database that a service uses, once, as an administrator or a failover does.
 func TerminateBackends(database string) harness.Fault { return terminateBackends{database} }
 
 func (terminateBackends) Name() string { return "terminate-backends" }
@@ -39,9 +39,9 @@ func (t *termination) Inject(ctx context.Context) error {
 		return err
 	}
 	defer connection.Close(context.WithoutCancel(ctx))
-	// The harness's own write-ahead log tap is a walsender, and stays.
+	// The harness's own connections stay: what other faults hold, and the write-ahead log tap, which is a walsender.
 	if _, err := connection.Exec(ctx, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-		WHERE datname = $1 AND backend_type = 'client backend' AND pid <> pg_backend_pid()`, t.fault.database); err != nil {
+		WHERE datname = $1 AND backend_type = 'client backend' AND application_name <> $2`, t.fault.database, harness.ApplicationName); err != nil {
 		return fmt.Errorf("terminate backends of %s: %w", t.fault.database, err)
 	}
 	return nil

@@ -114,6 +114,9 @@ func (e *Env) Brokers() []stack.Node {
 	return found
 }
 
+// ApplicationName is the application_name of the connections of [Env.Connect].
+const ApplicationName = "ordeal"
+
 // Connect opens an observer's connection to a database, which crosses no link.
 func (e *Env) Connect(ctx context.Context, database string) (*pgx.Conn, error) {
 	config, err := pgx.ParseConfig(e.stack.Postgres(database).DSN(database))
@@ -121,6 +124,7 @@ func (e *Env) Connect(ctx context.Context, database string) (*pgx.Conn, error) {
 		return nil, fmt.Errorf("parse address of database %s: %w", database, err)
 	}
 	config.DialFunc = e.stack.ObserverDial
+	config.RuntimeParams["application_name"] = ApplicationName
 	connection, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("connect to database %s: %w", database, err)
