@@ -31,6 +31,7 @@ type singleWriter struct {
 
 	mu      sync.Mutex
 	owner   broker.Owner         // for which levels hold
+	fenced  bool                 // a transaction of this owner has committed, so that no earlier owner's can any more
 	levels  map[string]stockRow  // as last read or committed
 	pending map[string]*stockRow // of the transaction under way
 }
@@ -40,7 +41,7 @@ func (w *singleWriter) enter(ctx context.Context, tx *db.Tx, batch *pgx.Batch) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if owner != w.owner || w.levels == nil {
-		w.owner, w.levels = owner, map[string]stockRow{}
+		w.owner, w.fenced, w.levels = owner, owner == w.owner && w.fenced, map[string]stockRow{}
 	}
 	w.pending = map[string]*stockRow{}
 	tx.OnEnd(w.ended)
@@ -58,16 +59,18 @@ func (w *singleWriter) enter(ctx context.Context, tx *db.Tx, batch *pgx.Batch) {
 		})
 }
 
-// ended keeps what the transaction wrote, or forgets all when nobody knows whether it did.
+// ended keeps what the transaction wrote, or forgets all when nobody knows whether it did. As long as no transaction of the
+// owner has committed, a rollback takes the fence back too: what was read may be written once more by the owner before.
 func (w *singleWriter) ended(_ context.Context, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
 	case err == nil:
+		w.fenced = true
 		for product, l := range w.pending {
 			w.levels[product] = *l
 		}
-	case errors.Is(err, db.ErrOutcomeUnknown):
+	case errors.Is(err, db.ErrOutcomeUnknown), !w.fenced:
 		w.levels = nil
 	}
 }
