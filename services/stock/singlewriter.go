@@ -70,7 +70,7 @@ func (w *singleWriter) ended(_ context.Context, err error) {
 		for product, l := range w.pending {
 			w.levels[product] = *l
 		}
-	case errors.Is(err, db.ErrOutcomeUnknown), !w.fenced:
+	case errors.Is(err, db.ErrOutcomeUnknown), !w.fenced && !w.guards.Removed(services.EpochFence):
 		w.levels = nil
 	}
 }
