@@ -22,7 +22,7 @@ const (
 	hasOutbox        = "outbox"         // events go through an outbox table
 	hasOrderConsumes = "order-consumes" // the order service is in a consumer group
 	hasStockConsumes = "stock-consumes" // the stock service is
-	hasSweeper       = "sweeper"        // orders that wait too long are cancelled, unless that guard was removed
+	hasSweeper       = "sweeper"        // the design cancels orders that wait too long
 )
 
 // assembly is one system in the making.
